@@ -94,6 +94,7 @@ let package = Package(
     .target(name: "TestSupport", dependencies: ["Tensors", "StrictJSON"], path: "Tests/TestSupport", swiftSettings: strict),
     tests(of: "StrictJSON"),
     tests(of: "Tensors", uses: ["CKernels"]),
+    tests(of: "Checkpoints", uses: ["StrictJSON", "Tensors"], resources: [.copy("Vectors")]),
   ],
   swiftLanguageModes: [.v6]
 )
