@@ -3,5 +3,8 @@
 #define CKERNELS_H
 
 #include "Conversions.h"
+#include "DenseProduct.h"
+#include "InstructionSets.h"
+#include "QuantizedProduct.h"
 
 #endif

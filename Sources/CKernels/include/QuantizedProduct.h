@@ -1,0 +1,73 @@
+// Products of packed quantized weights with float activations: y[tokens, out] = x[tokens, in] · Ŵᵀ, where
+// Ŵ[n, k] = (code[n, k] − zero[n, g]) · scale[n, g] and g = k / group_size. The last group of a row may be shorter.
+//
+// Panel layout. Sixteen output rows make a panel; panel p holds rows 16p … 16p+15, and lane r is row 16p+r. Panels
+// follow each other without gaps. A last panel with fewer rows is filled up with codes, scales and zeros of 0.
+//
+//   8-bit codes   panel = in × 16 bytes. Byte 16·k + r is the code of lane r at k: a two's complement int8, or a
+//                 float8 E4M3 (never 0x7f or 0xff, the NaN codes).
+//   4-bit codes   panel = ⌈in / 2⌉ × 16 bytes. Byte 16·(k / 2) + r holds the unsigned codes of lane r: the low nibble
+//                 that of even k, the high nibble that of k + 1, which is 0 where k + 1 = in.
+//   scales, zeros panel = ⌈in / group_size⌉ × 16 float32. Element 16·g + r belongs to lane r and group g.
+//
+// A panel's rows are the lanes of a vector: no horizontal sums, and scales apply lane by lane.
+//
+// Determinism. The sum of one output is taken in an order that depends on `in`, `group_size` and the kind of codes
+// alone. So neither the split of panels over calls nor the number of tokens in a call changes a bit, and instruction
+// sets other than the portable one agree with each other in every bit. `product_one` and `product_many` round
+// differently: the first sums x·code within a group before scaling, the second scales every code.
+#ifndef CKERNELS_QUANTIZED_PRODUCT_H
+#define CKERNELS_QUANTIZED_PRODUCT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+  /// Rows in a panel.
+  ck_panel_rows = 16,
+  /// Input features that `product_many` treats at a time, and that `pack_tokens` keeps together.
+  ck_depth_block = 256,
+};
+
+/// How a code is stored.
+typedef enum {
+  ck_code_uint4 = 0,
+  ck_code_int8 = 1,
+  ck_code_e4m3 = 2,
+} ck_code_kind;
+
+/// Packed weights; the pointers are borrowed and need no alignment beyond that of their elements.
+typedef struct {
+  ck_code_kind kind;
+  size_t out;
+  size_t in;
+  /// At least 1; may exceed `in`.
+  size_t group_size;
+  const uint8_t *codes;
+  const float *scales;
+  /// NULL where every zero is 0.
+  const float *zeros;
+} ck_panels;
+
+/// Number of panels of `out` rows.
+size_t ck_panel_count(size_t out);
+/// Bytes of codes in one panel.
+size_t ck_panel_code_bytes(ck_code_kind kind, size_t in);
+/// Groups in a row of `in` codes.
+size_t ck_group_count(size_t in, size_t group_size);
+/// Number of depth blocks of `in` features.
+size_t ck_depth_block_count(size_t in);
+
+/// Packs panels `first_panel ..< last_panel` of row-major codes [out, in], one byte each, into the whole matrix's
+/// `packed` codes. Of 4-bit codes the low nibble of each byte is taken.
+void ck_pack_codes(
+    ck_code_kind kind, const uint8_t *codes, size_t out, size_t in, size_t first_panel, size_t last_panel,
+    uint8_t *packed);
+/// Packs row-major scales or zeros [out, groups] into `ck_panel_count(out)` × groups × 16 floats.
+void ck_pack_group_values(const float *values, size_t out, size_t groups, float *packed);
+/// Writes rows `first_row ..< last_row` of Ŵ as floats [last_row − first_row, in].
+void ck_dequantize_rows(const ck_panels *weights, size_t first_row, size_t last_row, float *rows);
+/// Sums of x[in] over each group, as `product_one` needs them for weights with zeros.
+void ck_group_sums(const float *x, size_t in, size_t group_size, float *sums);
+
+#endif

@@ -1,0 +1,82 @@
+#include "Conversions.h"
+#include "Kernels.h"
+
+#include <string.h>
+
+// The plain twin of KernelBody.inc: no vectors, no tricks, sums in double. It defines what the other instruction sets
+// are compared with, and it runs everywhere.
+
+static float code_value(const ck_panels *weights, const uint8_t *panel_codes, size_t lane, size_t k) {
+  if (weights->kind == ck_code_uint4) {
+    uint8_t pair = panel_codes[ck_panel_rows * (k / 2) + lane];
+    return k % 2 == 0 ? pair & 0x0f : pair >> 4;
+  }
+  uint8_t byte = panel_codes[ck_panel_rows * k + lane];
+  if (weights->kind == ck_code_int8) return byte < 128 ? byte : byte - 256;
+  float value;
+  ck_e4m3_to_f32(&byte, &value, 1);
+  return value;
+}
+
+static void product_many(
+    const ck_panels *weights, size_t first_panel, size_t last_panel, const float *x, size_t tokens, float *y,
+    size_t y_stride) {
+  size_t in = weights->in, group_size = weights->group_size;
+  size_t groups = ck_group_count(in, group_size);
+  for (size_t row = first_panel * ck_panel_rows; row < last_panel * ck_panel_rows && row < weights->out; row++) {
+    size_t panel = row / ck_panel_rows, lane = row % ck_panel_rows;
+    const uint8_t *codes = weights->codes + panel * ck_panel_code_bytes(weights->kind, in);
+    for (size_t token = 0; token < tokens; token++) {
+      double sum = 0;
+      for (size_t k = 0; k < in; k++) {
+        size_t at = (panel * groups + k / group_size) * ck_panel_rows + lane;
+        double zero = weights->zeros ? weights->zeros[at] : 0;
+        double weight = (code_value(weights, codes, lane, k) - zero) * weights->scales[at];
+        sum += weight * x[token * in + k];
+      }
+      y[token * y_stride + row] = (float)sum;
+    }
+  }
+}
+
+static void product_one(
+    const ck_panels *weights, size_t first_panel, size_t last_panel, const float *x, const float *sums, float *y) {
+  (void)sums;
+  product_many(weights, first_panel, last_panel, x, 1, y, 0);
+}
+
+static void pack_tokens(
+    const float *x, size_t in, size_t tokens, size_t first_block, size_t last_block, float *packed) {
+  for (size_t token = 0; token < tokens; token++)
+    for (size_t k = first_block * ck_depth_block; k < last_block * ck_depth_block && k < in; k++)
+      packed[token * in + k] = x[token * in + k];
+}
+
+static float dense_value(ck_dense_kind kind, const uint8_t *weights, size_t index) {
+  float value;
+  switch (kind) {
+    case ck_dense_bf16:
+      ck_bf16_to_f32(weights + 2 * index, &value, 1);
+      break;
+    case ck_dense_f16:
+      ck_f16_to_f32(weights + 2 * index, &value, 1);
+      break;
+    case ck_dense_f32:
+      memcpy(&value, weights + 4 * index, sizeof value);
+      break;
+  }
+  return value;
+}
+
+static void dense_product(
+    ck_dense_kind kind, const void *weights, size_t in, size_t first_row, size_t last_row, const float *x,
+    size_t tokens, float *y, size_t y_stride) {
+  for (size_t token = 0; token < tokens; token++)
+    for (size_t row = first_row; row < last_row; row++) {
+      double sum = 0;
+      for (size_t k = 0; k < in; k++) sum += (double)dense_value(kind, weights, row * in + k) * x[token * in + k];
+      y[token * y_stride + row] = (float)sum;
+    }
+}
+
+const ck_kernels ck_portable_kernels = {"portable", product_one, pack_tokens, product_many, dense_product};

@@ -1,0 +1,138 @@
+// Compares every instruction set of this build with the portable twin, without Swift: run.sh runs it natively and,
+// cross-compiled, under an emulator. Prints a fingerprint of all results of each vector instruction set; these agree
+// between instruction sets and between machines.
+
+#include "CKernels.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static uint64_t state = 1;
+
+static uint64_t random_bits(void) {
+  uint64_t z = state += 0x9E3779B97F4A7C15u;
+  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+  z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+  return z ^ (z >> 31);
+}
+
+/// Between −1 and 1, a multiple of 2^-20.
+static float random_float(void) { return (float)((int64_t)(random_bits() % (2 << 20)) - (1 << 20)) * 0x1p-20f; }
+
+// `offset` is added to each.
+static float *random_floats(size_t count, float offset) {
+  float *values = malloc((count + 1) * sizeof(float));
+  for (size_t i = 0; i < count; i++) values[i] = random_float() + offset;
+  return values;
+}
+
+static uint64_t fingerprints[ck_isa_count];
+static int failures = 0, comparisons = 0;
+
+/// `bound` holds, per output, the sum of the magnitudes that went into it: rounding errors are a small part of that.
+static void compare(
+    int isa, const char *what, const float *actual, const float *expected, const float *bound, size_t count) {
+  for (size_t i = 0; i < count; i++) {
+    uint32_t bits;
+    memcpy(&bits, &actual[i], sizeof bits);
+    fingerprints[isa] = (fingerprints[isa] ^ bits) * 0x100000001B3u;
+    comparisons++;
+    if (fabsf(actual[i] - expected[i]) <= 4e-6f * bound[i] + 1e-30f) continue;
+    if (failures++ < 10)
+      printf("%s, %s, output %zu: %.9g, portable twin %.9g\n", ck_kernels_of(isa)->name, what, i, actual[i], expected[i]);
+  }
+}
+
+static void run_quantized(ck_code_kind kind, size_t out, size_t in, size_t group_size, size_t tokens, int with_zeros) {
+  const ck_kernels *portable = ck_kernels_of(ck_isa_portable);
+  size_t groups = ck_group_count(in, group_size), panels = ck_panel_count(out);
+  uint8_t *codes = malloc(out * in), *packed = malloc(panels * ck_panel_code_bytes(kind, in));
+  for (size_t i = 0; i < out * in; i++) {
+    codes[i] = (uint8_t)random_bits();
+    if (kind == ck_code_uint4) codes[i] &= 15;
+    if (kind == ck_code_e4m3 && (codes[i] & 0x7f) == 0x7f) codes[i] ^= 1;
+  }
+  float *scales = random_floats(out * groups, 1.5f), *zeros = random_floats(out * groups, 7);
+  float *packed_scales = malloc(panels * groups * 64), *packed_zeros = malloc(panels * groups * 64);
+  ck_pack_codes(kind, codes, out, in, 0, panels, packed);
+  ck_pack_group_values(scales, out, groups, packed_scales);
+  ck_pack_group_values(zeros, out, groups, packed_zeros);
+  ck_panels weights = {kind, out, in, group_size, packed, packed_scales, with_zeros ? packed_zeros : NULL};
+
+  float *x = random_floats(tokens * in, 0), *packed_x = malloc(tokens * in * sizeof(float));
+  float *y = malloc(tokens * out * sizeof(float)), *expected = malloc(tokens * out * sizeof(float));
+  float *sums = malloc(groups * sizeof(float)), *bound = malloc(tokens * out * sizeof(float));
+  portable->product_many(&weights, 0, panels, x, tokens, expected, out);
+
+  // The bound: |x| times |Ŵ|, where what a zero cancels counts too.
+  float *row = malloc(in * sizeof(float));
+  for (size_t n = 0; n < out; n++) {
+    ck_dequantize_rows(&weights, n, n + 1, row);
+    for (size_t t = 0; t < tokens; t++) {
+      double sum = 0;
+      for (size_t k = 0; k < in; k++)
+        sum += fabs((double)x[t * in + k]) * (fabsf(row[k]) + (with_zeros ? 20.0 * scales[n * groups] + 20 : 0));
+      bound[t * out + n] = (float)sum;
+    }
+  }
+
+  for (int isa = 1; isa < ck_isa_count; isa++) {
+    const ck_kernels *kernels = ck_kernels_of(isa);
+    if (!kernels) continue;
+    ck_group_sums(x, in, group_size, sums);
+    // One panel a call.
+    for (size_t panel = 0; panel < panels; panel++) kernels->product_one(&weights, panel, panel + 1, x, sums, y);
+    compare(isa, "one token", y, expected, bound, out);
+    kernels->pack_tokens(x, in, tokens, 0, ck_depth_block_count(in), packed_x);
+    kernels->product_many(&weights, 0, panels / 2, packed_x, tokens, y, out);
+    kernels->product_many(&weights, panels / 2, panels, packed_x, tokens, y, out);
+    compare(isa, "many tokens", y, expected, bound, tokens * out);
+  }
+  void *all[] = {codes, packed, scales, zeros, packed_scales, packed_zeros, x, packed_x, y, expected, sums, bound, row};
+  for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
+}
+
+static void run_dense(ck_dense_kind kind, size_t out, size_t in, size_t tokens) {
+  float *values = random_floats(out * in, 0), *x = random_floats(tokens * in, 0);
+  // One byte off alignment, and a buffer that ends where the weights do.
+  size_t size = kind == ck_dense_f32 ? 4 : 2;
+  uint8_t *weights = malloc(out * in * size + 1), *aligned = malloc(out * in * 4);
+  if (kind == ck_dense_bf16) ck_f32_to_bf16(values, (uint16_t *)aligned, out * in);
+  else if (kind == ck_dense_f16) ck_f32_to_f16(values, (uint16_t *)aligned, out * in);
+  else memcpy(aligned, values, out * in * 4);
+  memcpy(weights + 1, aligned, out * in * size);
+  float *y = malloc(tokens * out * 4), *expected = malloc(tokens * out * 4), *bound = malloc(tokens * out * 4);
+  const ck_kernels *portable = ck_kernels_of(ck_isa_portable);
+  portable->dense_product(kind, weights + 1, in, 0, out, x, tokens, expected, out);
+  for (size_t i = 0; i < tokens * out; i++) bound[i] = (float)in;
+  for (int isa = 1; isa < ck_isa_count; isa++) {
+    const ck_kernels *kernels = ck_kernels_of(isa);
+    if (!kernels) continue;
+    kernels->dense_product(kind, weights + 1, in, 0, out / 3, x, tokens, y, out);
+    kernels->dense_product(kind, weights + 1, in, out / 3, out, x, tokens, y, out);
+    compare(isa, "dense", y, expected, bound, tokens * out);
+  }
+  void *all[] = {values, x, weights, aligned, y, expected, bound};
+  for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
+}
+
+int main(void) {
+  static const size_t depths[] = {1, 2, 15, 43, 129, 257, 400}, group_sizes[] = {1, 32, 43, 128, 1000};
+  static const size_t token_counts[] = {1, 2, 7, 17};
+  for (int kind = 0; kind < 3; kind++)
+    for (size_t d = 0; d < 7; d++)
+      for (size_t g = 0; g < 5; g++)
+        for (size_t t = 0; t < 4; t++)
+          run_quantized((ck_code_kind)kind, 1 + random_bits() % 70, depths[d], group_sizes[g], token_counts[t], t % 2);
+  for (int kind = 0; kind < 3; kind++)
+    for (size_t d = 0; d < 7; d++)
+      for (size_t tokens = 1; tokens <= 8; tokens++)
+        run_dense((ck_dense_kind)kind, 1 + random_bits() % 20, depths[d], tokens);
+  for (int isa = 1; isa < ck_isa_count; isa++)
+    if (ck_isa_available(isa))
+      printf("%-14s %016llx\n", ck_kernels_of(isa)->name, (unsigned long long)fingerprints[isa]);
+  printf("in use: %s; %d comparisons, %d failures\n", ck_isa_name(), comparisons, failures);
+  return failures > 0;
+}
