@@ -62,7 +62,7 @@ let package = Package(
       ]),
     // 5
     floor("Reports", uses: ["Models", "Checkpoints", "Quantization", "Kernels", "Tensors", "StrictJSON"]),
-    floor("Calibration", uses: ["Models", "Quantization", "Kernels", "Tensors"]),
+    floor("Calibration", uses: ["Models", "Quantization", "Kernels", "Tensors", "CKernels"]),
     // 4
     floor("Models", uses: ["Checkpoints", "Quantization", "Kernels", "Tensors", "StrictJSON"]),
     // 3

@@ -1,3 +1,5 @@
+internal import CKernels
+
 /// A matrix of floats, row-major: activations as `[tokens, channels]`, weights as `[outFeatures, inFeatures]`.
 public struct Matrix: Sendable, Equatable {
   /// Number of rows.
@@ -61,5 +63,11 @@ public struct Matrix: Sendable, Equatable {
       picked += values[row * columns + range.lowerBound..<row * columns + range.upperBound]
     }
     return Matrix(rows: rows, columns: range.count, values: picked)
+  }
+
+  /// Index of the first value that is NaN or infinite, or `nil`.
+  public var firstNonFinite: Int? {
+    let index = ck_first_non_finite(values, values.count)
+    return index < values.count ? index : nil
   }
 }

@@ -102,3 +102,17 @@ public struct Tensor: Sendable {
     }
   }
 }
+
+extension Tensor {
+  /// Index of the first element that is NaN or infinite, or `nil`; for the types of ``copyFloats(to:)``.
+  public var firstNonFinite: Int? {
+    let step = 1 << 16
+    let flat = reshaped(to: [elementCount])
+    for start in stride(from: 0, to: elementCount, by: step) {
+      let values = flat.rows(start..<min(elementCount, start + step)).floats()
+      let index = ck_first_non_finite(values, values.count)
+      if index < values.count { return start + index }
+    }
+    return nil
+  }
+}

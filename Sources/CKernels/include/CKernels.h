@@ -4,7 +4,9 @@
 
 #include "Conversions.h"
 #include "DenseProduct.h"
+#include "Elementwise.h"
 #include "InstructionSets.h"
 #include "QuantizedProduct.h"
+#include "RoundToNearest.h"
 
 #endif

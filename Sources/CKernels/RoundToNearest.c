@@ -1,0 +1,146 @@
+#include "RoundToNearest.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "Conversions.h"
+
+enum { lanes = 8 };
+
+// Adding and subtracting 1.5 · 2^23 rounds to the nearest even integer for magnitudes below 2^22, without the call
+// that rintf costs on the baseline instruction set. Quotients are clamped to that range first.
+static const float rounder = 12582912.0f;
+
+static inline float clamp(float x, float low, float high) { return x < low ? low : (x > high ? high : x); }
+
+static inline float nearest(float x) {
+  return (clamp(x, -4194304.0f, 4194303.0f) + rounder) - rounder;
+}
+
+float ck_round_scale(float value, ck_scale_type type) {
+  uint16_t half;
+  float result = value;
+  switch (type) {
+    case ck_scale_f32: break;
+    case ck_scale_bf16:
+      ck_f32_to_bf16(&value, &half, 1);
+      ck_bf16_to_f32(&half, &result, 1);
+      break;
+    case ck_scale_f16:
+      ck_f32_to_f16(&value, &half, 1);
+      ck_f16_to_f32(&half, &result, 1);
+      break;
+  }
+  return result;
+}
+
+float ck_round_scale_up(float value, ck_scale_type type) {
+  float rounded = ck_round_scale(value, type);
+  if (rounded >= value || type == ck_scale_f32) return rounded;
+  uint16_t half;
+  if (type == ck_scale_bf16) {
+    ck_f32_to_bf16(&rounded, &half, 1);
+    half++;
+    ck_bf16_to_f32(&half, &rounded, 1);
+  } else {
+    ck_f32_to_f16(&rounded, &half, 1);
+    half++;
+    ck_f16_to_f32(&half, &rounded, 1);
+  }
+  return rounded;
+}
+
+float ck_largest_magnitude(const float *w, size_t count) {
+  float best[lanes] = {0};
+  size_t i = 0;
+  for (; i + lanes <= count; i += lanes)
+    for (int lane = 0; lane < lanes; lane++) {
+      float magnitude = fabsf(w[i + lane]);
+      best[lane] = magnitude > best[lane] ? magnitude : best[lane];
+    }
+  float result = 0;
+  for (; i < count; i++) result = fabsf(w[i]) > result ? fabsf(w[i]) : result;
+  for (int lane = 0; lane < lanes; lane++) result = best[lane] > result ? best[lane] : result;
+  return result;
+}
+
+static void range_with_zero(const float *w, size_t count, float *low, float *high) {
+  float smallest[lanes] = {0}, largest[lanes] = {0};
+  size_t i = 0;
+  for (; i + lanes <= count; i += lanes)
+    for (int lane = 0; lane < lanes; lane++) {
+      float value = w[i + lane];
+      smallest[lane] = value < smallest[lane] ? value : smallest[lane];
+      largest[lane] = value > largest[lane] ? value : largest[lane];
+    }
+  *low = 0;
+  *high = 0;
+  for (; i < count; i++) {
+    *low = w[i] < *low ? w[i] : *low;
+    *high = w[i] > *high ? w[i] : *high;
+  }
+  for (int lane = 0; lane < lanes; lane++) {
+    *low = smallest[lane] < *low ? smallest[lane] : *low;
+    *high = largest[lane] > *high ? largest[lane] : *high;
+  }
+}
+
+void ck_int_group_scale(const float *w, size_t count, ck_int_grid grid, float shrink, float *scale, float *zero) {
+  float steps = (float)((1 << grid.bits) - 1);
+  float lowest = (float)-(1 << (grid.bits - 1));
+  float low, high;
+  range_with_zero(w, count, &low, &high);
+  low *= shrink;
+  high *= shrink;
+  float raw = grid.symmetric ? (high > -low ? high : -low) / (steps / 2) : (high - low) / steps;
+  *scale = ck_round_scale(raw, grid.scale_type);
+  if (!(*scale > 0)) *scale = 1;
+  *zero = grid.symmetric ? 0 : clamp(nearest(lowest - low / *scale), lowest, lowest + steps);
+}
+
+void ck_int_group_round(const float *w, size_t count, ck_int_grid grid, float scale, float zero, int8_t *codes) {
+  float lowest = (float)-(1 << (grid.bits - 1));
+  float highest = -lowest - 1;
+  for (size_t i = 0; i < count; i++) codes[i] = (int8_t)clamp(nearest(w[i] / scale) + zero, lowest, highest);
+}
+
+void ck_int_group_error(const float *w, size_t count, ck_int_grid grid, float scale, float zero, float *difference) {
+  float lowest = (float)-(1 << (grid.bits - 1));
+  float highest = -lowest - 1;
+  for (size_t i = 0; i < count; i++) {
+    float code = clamp(nearest(w[i] / scale) + zero, lowest, highest);
+    difference[i] = (code - zero) * scale - w[i];
+  }
+}
+
+double ck_scaled_row_error(const float *w, const float *s, const float *inverse_s, const float *variance, const float *mean,
+                           size_t count, size_t group_size, ck_int_grid grid, float *scratch) {
+  float *scaled = scratch;
+  float *difference = scratch + count;
+  for (size_t i = 0; i < count; i++) scaled[i] = w[i] * s[i];
+  for (size_t start = 0; start < count; start += group_size) {
+    size_t width = start + group_size < count ? group_size : count - start;
+    float scale, zero;
+    ck_int_group_scale(scaled + start, width, grid, 1, &scale, &zero);
+    ck_int_group_error(scaled + start, width, grid, scale, zero, difference + start);
+  }
+  double spread[lanes] = {0}, shift[lanes] = {0};
+  size_t i = 0;
+  for (; i + lanes <= count; i += lanes)
+    for (int lane = 0; lane < lanes; lane++) {
+      float delta = difference[i + lane] * inverse_s[i + lane];
+      spread[lane] += (double)(variance[i + lane] * delta * delta);
+      shift[lane] += (double)(mean[i + lane] * delta);
+    }
+  double spread_sum = 0, shift_sum = 0;
+  for (; i < count; i++) {
+    float delta = difference[i] * inverse_s[i];
+    spread_sum += (double)(variance[i] * delta * delta);
+    shift_sum += (double)(mean[i] * delta);
+  }
+  for (int lane = 0; lane < lanes; lane++) {
+    spread_sum += spread[lane];
+    shift_sum += shift[lane];
+  }
+  return spread_sum + shift_sum * shift_sum;
+}

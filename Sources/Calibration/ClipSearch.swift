@@ -1,0 +1,117 @@
+internal import CKernels
+internal import Kernels
+public import Quantization
+public import Tensors
+
+/// The search for how far each group's range is shrunk before rounding (AWQ's clipping, Lin et al., 2024).
+///
+/// A smaller range has smaller steps and clips the largest weights. The expected squared output error of a group is
+/// dᵀ·H·d, with d the change of its weights and H the second moments of the group's inputs: exact, where the reference
+/// multiplies with sampled activations. Groups wider than ``InputStatistics/widestBlock`` use means and variances.
+public enum ClipSearch {
+  /// Factors of the range that are tried; the reference stops at 0.55 as well.
+  static let shrinks: [Float] = (0..<10).map { 1 - Float($0) / 20 }
+
+  /// The best factor for each scale, `[outFeatures × groups]`.
+  ///
+  /// - Parameters:
+  ///   - weight: already multiplied by the channel factors.
+  ///   - scales: the channel factors, one an input channel; the inputs are divided by them.
+  public static func run(
+    _ weight: Matrix, as quantization: WeightQuantization, scaleType: DType, statistics: InputStatistics,
+    scales: [Float]
+  ) -> [Float] {
+    guard case .int(let bits) = quantization.format else { return [] }
+    let grid = ScaleGrid(quantization.granularity, outFeatures: weight.rows, inFeatures: weight.columns)
+    let spec = ck_int_grid(bits: bits, isSymmetric: quantization.isSymmetric, scaleType: scaleType)
+    var result = [Float](repeating: 1, count: grid.count)
+    let rowTile = 64
+    let tiles = (weight.rows + rowTile - 1) / rowTile
+    let moments = (0..<grid.columnGroups).map { group in
+      Moments(statistics, group: group, width: grid.columnsPerScale, scales: scales)
+    }
+    result.withUnsafeMutableBufferPointer { result in
+      nonisolated(unsafe) let result = result
+      Parallel.forEach(tiles * grid.columnGroups) { task in
+        let group = task % grid.columnGroups
+        let rows = task / grid.columnGroups * rowTile..<min(weight.rows, (task / grid.columnGroups + 1) * rowTile)
+        let best = bestShrinks(weight, rows, moments[group], grid: grid, group: group, spec: spec)
+        for (row, shrink) in zip(rows, best) { result[row * grid.columnGroups + group] = shrink }
+      }
+    }
+    return result
+  }
+
+  /// Second moments of one group's inputs after division by the channel factors.
+  private struct Moments: Sendable {
+    let width: Int
+    /// `[width, width]`, or empty.
+    let gram: [Float]
+    let variances: [Float]
+    let means: [Float]
+
+    init(_ statistics: InputStatistics, group: Int, width groupWidth: Int, scales: [Float]) {
+      let columns = group * groupWidth..<min(statistics.channels, (group + 1) * groupWidth)
+      width = columns.count
+      let factors = columns.map { 1 / scales[$0] }
+      if statistics.groupSize == groupWidth, let block = statistics.gramBlock(group) {
+        gram = block.enumerated().map { $1 * factors[$0 / columns.count] * factors[$0 % columns.count] }
+        variances = []
+        means = []
+      } else {
+        gram = []
+        variances = zip(statistics.variances[columns], factors).map { $0 * $1 * $1 }
+        means = zip(statistics.means[columns], factors).map { $0 * $1 }
+      }
+    }
+
+    /// dᵀ·H·d of each row.
+    func errors(_ rows: Int, _ difference: UnsafePointer<Float>, _ scratch: UnsafeMutablePointer<Float>,
+      _ result: UnsafeMutablePointer<Double>
+    ) {
+      guard gram.isEmpty else {
+        QuadraticForm.rows(difference, rows: rows, width: width, moments: gram, scratch: scratch, result: result)
+        return
+      }
+      for row in 0..<rows {
+        let line = difference + row * width
+        var (spread, shift) = (0.0, 0.0)
+        for column in 0..<width {
+          spread += Double(variances[column] * line[column] * line[column])
+          shift += Double(means[column] * line[column])
+        }
+        result[row] = spread + shift * shift
+      }
+    }
+  }
+
+  private static func bestShrinks(
+    _ weight: Matrix, _ rows: Range<Int>, _ moments: Moments, grid: ScaleGrid, group: Int, spec: ck_int_grid
+  ) -> [Float] {
+    let width = moments.width
+    var best = [Float](repeating: 1, count: rows.count)
+    var lowest = [Double](repeating: .infinity, count: rows.count)
+    var errors = lowest
+    withUnsafeTemporaryAllocation(of: Float.self, capacity: 2 * rows.count * width) { room in
+      guard let difference = room.baseAddress else { return }
+      let scratch = difference + rows.count * width
+      weight.values.withUnsafeBufferPointer { values in
+        guard let base = values.baseAddress else { return }
+        for shrink in shrinks {
+          for (index, row) in rows.enumerated() {
+            let source = base + row * weight.columns + group * grid.columnsPerScale
+            var (scale, zero): (Float, Float) = (0, 0)
+            ck_int_group_scale(source, width, spec, shrink, &scale, &zero)
+            ck_int_group_error(source, width, spec, scale, zero, difference + index * width)
+          }
+          moments.errors(rows.count, difference, scratch, &errors)
+          for index in best.indices where errors[index] < lowest[index] {
+            lowest[index] = errors[index]
+            best[index] = shrink
+          }
+        }
+      }
+    }
+    return best
+  }
+}

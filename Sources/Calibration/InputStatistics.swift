@@ -1,0 +1,94 @@
+internal import CKernels
+internal import Kernels
+public import Tensors
+
+/// What calibration keeps of the activations that a linear reads; the activations themselves are not kept.
+public struct InputStatistics: Sendable {
+  /// Number of input channels.
+  public let channels: Int
+  /// Columns of each Gram block: the group size of the quantization, or 0 if no blocks are kept.
+  public let groupSize: Int
+  /// Sum of the tokens' weights: the number of tokens, less what was taken from outlying ones.
+  public private(set) var weight = 0.0
+  /// Largest |x| of any token, outliers included.
+  public private(set) var maximum: Float = 0
+  private var magnitudeSum: [Double]
+  private var sum: [Double]
+  private var squareSum: [Double]
+  private var gramSum: [Float] = []
+
+  /// Groups wider than this keep no Gram block: means and variances stand in for it.
+  public static let widestBlock = 512
+
+  /// How many times the median energy a token may have before it is weighed down.
+  ///
+  /// Attention sinks and byte-order tokens reach a thousand times the median and would decide every scale alone.
+  static let energyCap = 16.0
+
+  /// Empty statistics.
+  public init(channels: Int, groupSize: Int) {
+    self.channels = channels
+    self.groupSize = groupSize <= Self.widestBlock ? groupSize : 0
+    magnitudeSum = [Double](repeating: 0, count: channels)
+    sum = magnitudeSum
+    squareSum = magnitudeSum
+  }
+
+  /// Adds activations, `[tokens, channels]`.
+  public mutating func add(_ x: Matrix) {
+    precondition(x.columns == channels, "\(x.columns) channels for \(channels)")
+    guard x.rows > 0 else { return }
+    let energies = (0..<x.rows).map { row in
+      x.values.withUnsafeBufferPointer { buffer in
+        buffer.baseAddress.map { ck_sum_of_squares($0 + row * channels, channels) } ?? 0
+      }
+    }
+    let cap = energies.sorted()[x.rows / 2] * Self.energyCap
+    let weights = energies.map { $0 > cap && cap > 0 ? cap / $0 : 1 }
+    for row in 0..<x.rows {
+      weight += weights[row]
+      x.values.withUnsafeBufferPointer { buffer in
+        guard let base = buffer.baseAddress else { return }
+        ck_accumulate_moments(base + row * channels, weights[row], &magnitudeSum, &sum, &squareSum, channels)
+        maximum = max(maximum, ck_largest_magnitude(base + row * channels, channels))
+      }
+    }
+    if groupSize > 0 { addGram(x, weights) }
+  }
+
+  private mutating func addGram(_ x: Matrix, _ weights: [Double]) {
+    var weighted = x
+    for row in 0..<x.rows where weights[row] < 1 {
+      let factor = Float(weights[row].squareRoot())
+      for column in 0..<channels { weighted[row, column] *= factor }
+    }
+    let gram = MatrixProduct.gramBlocks(weighted, groupSize: groupSize)
+    if gramSum.isEmpty { gramSum = gram } else { for index in gram.indices { gramSum[index] += gram[index] } }
+  }
+
+  /// Mean |x| a channel.
+  public var magnitudes: [Float] { magnitudeSum.map { Float($0 / weight) } }
+
+  /// Mean of x a channel.
+  public var means: [Float] { sum.map { Float($0 / weight) } }
+
+  /// Mean of x² a channel.
+  public var squares: [Float] { squareSum.map { Float($0 / weight) } }
+
+  /// Variance of x a channel.
+  public var variances: [Float] {
+    zip(sum, squareSum).map { sum, square in
+      let mean = sum / weight
+      return Float(max(0, square / weight - mean * mean))
+    }
+  }
+
+  /// The mean of x·xᵀ within one group of columns, `[width, width]`; `nil` if no blocks are kept.
+  public func gramBlock(_ group: Int) -> [Float]? {
+    guard !gramSum.isEmpty else { return nil }
+    let width = min(groupSize, channels - group * groupSize)
+    let start = group * groupSize * groupSize
+    let factor = Float(1 / weight)
+    return gramSum[start..<start + width * width].map { $0 * factor }
+  }
+}

@@ -1,0 +1,6 @@
+internal import Foundation
+
+/// The few functions of the mathematics library that calibration uses.
+enum MathFunctions {
+  static func power(_ base: Double, _ exponent: Double) -> Double { pow(base, exponent) }
+}

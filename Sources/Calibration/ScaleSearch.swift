@@ -1,0 +1,160 @@
+internal import CKernels
+internal import Kernels
+public import Quantization
+public import Tensors
+
+/// The activation-aware search for channel scales (AWQ: Lin et al., 2024, §3.2).
+///
+/// For linears that read the same activation, find s that minimises the expected squared error of
+/// Q(W · diag(s)) · diag(s)⁻¹ · x. Rounding errors are nearly independent between channels, so the error is
+/// Σ_j Var(x_j)·‖ΔW_j‖² + ‖ΔW · E[x]‖²: means and variances stand in for the activations. On a synthetic layer the curve
+/// over α differs from the exact one by less than 1 % and has the same lowest point (facts/algorithms.md §2.2).
+///
+/// Candidates are s = x̄^α and s = x̄^α / w̄^(1−α), with x̄ the mean magnitude of a channel and w̄ its mean weight
+/// relative to its group's largest; α on a coarse grid first, then around the best.
+public struct ScaleSearch: Sendable {
+  /// What was found.
+  public struct Result: Sendable {
+    /// One factor a channel of the source.
+    public var scales: [Float]
+    /// The exponent; 0 with `usesWeights` false is no scaling.
+    public var alpha: Double
+    /// Whether the weights' magnitudes took part.
+    public var usesWeights: Bool
+    /// Expected squared error with these scales, relative to none.
+    public var relativeError: Double
+  }
+
+  /// How the linears are stored; one for each.
+  public let quantizations: [WeightQuantization]
+  /// Element type of their scales.
+  public let scaleType: DType
+  /// The weights, `[outFeatures, channels]` each.
+  public let weights: [Matrix]
+  /// What the linears read.
+  public let statistics: InputStatistics
+  /// Input channels that share a factor, as the index of the source's channel for each input channel.
+  public let sourceChannel: [Int]
+
+  /// A search; `sourceChannel` maps input channels to the source's channels (identity for norms).
+  public init(
+    quantizations: [WeightQuantization], scaleType: DType, weights: [Matrix], statistics: InputStatistics,
+    sourceChannel: [Int]
+  ) {
+    self.quantizations = quantizations
+    self.scaleType = scaleType
+    self.weights = weights
+    self.statistics = statistics
+    self.sourceChannel = sourceChannel
+  }
+
+  private var sourceCount: Int { (sourceChannel.max() ?? -1) + 1 }
+
+  /// Searches.
+  ///
+  /// - Parameter adjust: turns factors into those that can be stored exactly; applied to every candidate.
+  public func run(adjust: ([Float]) -> [Float]) -> Result {
+    let identity = [Float](repeating: 1, count: sourceCount)
+    let baseline = error(identity)
+    var best = Result(scales: identity, alpha: 0, usesWeights: false, relativeError: 1)
+    guard baseline > 0 else { return best }
+    let magnitudes = Self.floored(folded(statistics.magnitudes))
+    let weightShares = folded(weightMagnitudes)
+    for usesWeights in [false, true] {
+      var tried: [Double: Double] = [:]
+      func measure(_ alpha: Double) {
+        guard tried[alpha] == nil, alpha >= 0, alpha <= 1, usesWeights || alpha > 0 else { return }
+        let scales = adjust(Self.candidate(magnitudes, weightShares, alpha: alpha, usesWeights: usesWeights))
+        let relative = error(scales) / baseline
+        tried[alpha] = relative
+        if relative < best.relativeError {
+          best = Result(scales: scales, alpha: alpha, usesWeights: usesWeights, relativeError: relative)
+        }
+      }
+      for step in 0...4 { measure(Double(step) / 4) }
+      let center = tried.min { ($0.value, $0.key) < ($1.value, $1.key) }?.key ?? 0.5
+      for step in [-0.15, -0.1, -0.05, 0.05, 0.1, 0.15] { measure(((center + step) * 100).rounded() / 100) }
+    }
+    return best
+  }
+
+  /// Channels that share a factor are taken together by the root mean square.
+  private func folded(_ values: [Float]) -> [Float] {
+    var sums = [Float](repeating: 0, count: sourceCount)
+    var counts = sums
+    for (channel, source) in sourceChannel.enumerated() {
+      sums[source] += values[channel] * values[channel]
+      counts[source] += 1
+    }
+    return zip(sums, counts).map { ($0 / $1).squareRoot() }
+  }
+
+  /// Dead channels get a floor relative to the median; a floor of fixed size would push all other factors aside.
+  static func floored(_ magnitudes: [Float]) -> [Float] {
+    let median = magnitudes.sorted()[magnitudes.count / 2]
+    let floor = max(median * 1e-2, .leastNormalMagnitude)
+    return magnitudes.map { max($0, floor) }
+  }
+
+  static func candidate(_ magnitudes: [Float], _ weightShares: [Float], alpha: Double, usesWeights: Bool) -> [Float] {
+    let raw = zip(magnitudes, weightShares).map { magnitude, share in
+      let scale = MathFunctions.power(Double(magnitude), alpha)
+      return usesWeights ? scale / (MathFunctions.power(Double(share), 1 - alpha) + 1e-4) : scale
+    }
+    let center = ((raw.max() ?? 1) * (raw.min() ?? 1)).squareRoot()
+    return raw.map { Float(min(max($0 / center, 1e-4), 1e4)) }
+  }
+
+  /// Mean over all rows of |w| relative to the largest of its group.
+  private var weightMagnitudes: [Float] {
+    var sums = [Double](repeating: 0, count: statistics.channels)
+    var rows = 0
+    for (weight, quantization) in zip(weights, quantizations) {
+      let grid = ScaleGrid(quantization.granularity, outFeatures: weight.rows, inFeatures: weight.columns)
+      rows += weight.rows
+      weight.values.withUnsafeBufferPointer { values in
+        guard let base = values.baseAddress else { return }
+        for row in 0..<weight.rows {
+          for group in 0..<grid.columnGroups {
+            let columns = group * grid.columnsPerScale..<min(weight.columns, (group + 1) * grid.columnsPerScale)
+            let line = base + row * weight.columns
+            let largest = ck_largest_magnitude(line + columns.lowerBound, columns.count) + 1e-6
+            for column in columns { sums[column] += Double(abs(line[column]) / largest) }
+          }
+        }
+      }
+    }
+    return sums.map { Float($0 / Double(rows)) }
+  }
+
+  /// Expected squared error of all linears under factors of the source's channels.
+  func error(_ scales: [Float]) -> Double {
+    let expanded = sourceChannel.map { scales[$0] }
+    let inverse = expanded.map { 1 / $0 }
+    let (variances, means) = (statistics.variances, statistics.means)
+    var total = 0.0
+    for (weight, quantization) in zip(weights, quantizations) {
+      guard case .int(let bits) = quantization.format else { continue }
+      let grid = ScaleGrid(quantization.granularity, outFeatures: weight.rows, inFeatures: weight.columns)
+      let spec = ck_int_grid(bits: bits, isSymmetric: quantization.isSymmetric, scaleType: scaleType)
+      var errors = [Double](repeating: 0, count: weight.rows)
+      errors.withUnsafeMutableBufferPointer { errors in
+        nonisolated(unsafe) let errors = errors
+        Parallel.forEachRange(of: weight.rows, size: 32) { rows in
+          withUnsafeTemporaryAllocation(of: Float.self, capacity: 2 * weight.columns) { scratch in
+            weight.values.withUnsafeBufferPointer { values in
+              guard let base = values.baseAddress else { return }
+              for row in rows {
+                errors[row] = ck_scaled_row_error(
+                  base + row * weight.columns, expanded, inverse, variances, means, weight.columns,
+                  grid.columnsPerScale, spec, scratch.baseAddress)
+              }
+            }
+          }
+        }
+      }
+      total += errors.reduce(0, +)
+    }
+    return total
+  }
+}

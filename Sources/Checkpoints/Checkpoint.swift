@@ -1,0 +1,88 @@
+public import StrictJSON
+
+/// A model's files, from whichever place they come: a folder, one safetensors file, or an artifact.
+public struct Checkpoint: Sendable {
+  /// What kind of place it is.
+  public enum Format: Sendable {
+    /// A folder, or a file with `config.json` beside it.
+    case folder(ModelFolder)
+    /// A `.tar.zst` of ours.
+    case artifact(Artifact)
+  }
+
+  /// Where the files are.
+  public let format: Format
+  /// `config.json`.
+  public let configuration: JSONObject
+  /// The tensors.
+  public let weights: any WeightSource
+
+  /// Opens what a person named: a path, or `org/name` in the Hugging Face cache.
+  public init(_ model: String, environment: [String: String] = [:]) throws(CheckpointError) {
+    if model.hasSuffix(".tar.zst") {
+      let artifact = try Artifact(path: model)
+      format = .artifact(artifact)
+      weights = artifact
+    } else {
+      let folder = try ModelFolder(resolving: model, environment: environment)
+      format = .folder(folder)
+      weights = folder.weights
+    }
+    guard let bytes = try Self.file("config.json", in: format) else {
+      throw .notFound("config.json", reason: "\(Self.name(of: format)) has none, and a model cannot be run without it")
+    }
+    configuration = try Self.object(bytes, file: Self.name(of: format) + "/config.json")
+  }
+
+  /// What the model is called in messages and reports.
+  public var name: String { Self.name(of: format) }
+
+  /// `config.json` as messages call it.
+  public var configurationFile: String { name + "/config.json" }
+
+  /// Files beside the weights that belong to a model folder, sorted by name, `config.json` among them.
+  public func sideFiles() throws(CheckpointError) -> [String] {
+    switch format {
+    case .folder(let folder): return try folder.sideFiles
+    case .artifact(let artifact):
+      return artifact.members.map(\.name).filter { !["model.safetensors", "recipe.yaml", "digests.json"].contains($0) }
+    }
+  }
+
+  /// The content of a file beside the weights, or `nil` if there is none.
+  public func file(_ name: String) throws(CheckpointError) -> [UInt8]? { try Self.file(name, in: format) }
+
+  /// How quantized linears are stored, or `nil` for a checkpoint in full precision.
+  public func quantization() throws(CheckpointError) -> CompressedTensorsConfiguration? {
+    let key = configuration["quantization_config"] ?? configuration["compression_config"] ?? .null
+    return key.isNull ? nil : try CompressedTensorsConfiguration(reading: key, file: configurationFile)
+  }
+
+  private static func name(of format: Format) -> String {
+    switch format {
+    case .folder(let folder): folder.displayName
+    case .artifact(let artifact): artifact.path
+    }
+  }
+
+  private static func file(_ name: String, in format: Format) throws(CheckpointError) -> [UInt8]? {
+    switch format {
+    case .folder(let folder): return try folder.file(name)
+    case .artifact(let artifact):
+      guard artifact.members.contains(where: { $0.name == name }) else { return nil }
+      return try artifact.member(name)
+    }
+  }
+
+  /// Reads a JSON object; Python's `Infinity` is taken, since real configurations hold it.
+  static func object(_ bytes: [UInt8], file: String) throws(CheckpointError) -> JSONObject {
+    let value: JSONValue
+    do throws(JSONError) { value = try JSONValue(parsing: bytes, pythonLiterals: true) } catch {
+      throw .malformed(file: file, offset: error.offset, tensor: nil, problem: error.reason)
+    }
+    guard let object = value.objectValue else {
+      throw .malformed(file: file, offset: 0, tensor: nil, problem: "expected an object, found \(value.typeName)")
+    }
+    return object
+  }
+}

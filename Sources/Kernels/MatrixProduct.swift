@@ -1,0 +1,102 @@
+internal import COpenBLAS
+public import Tensors
+
+/// Products of matrices of floats, by OpenBLAS inside tiles of our own.
+///
+/// OpenBLAS runs on one thread; the tiles are cut by size alone, so the sums are taken in the same order whatever the
+/// number of threads.
+public enum MatrixProduct {
+  private static let outputTile = 128
+  private static let tokenTile = 1024
+
+  /// OpenBLAS's own threads are switched off once, before its first use.
+  static let singleThreaded: Void = openblas_set_num_threads(1)
+
+  /// Name of the kernel set that OpenBLAS chose for this processor.
+  public static var blasCore: String { String(cString: openblas_get_corename()) }
+
+  /// x · Wᵀ for weights as they lie in a checkpoint.
+  ///
+  /// - Parameters:
+  ///   - x: `[tokens, inFeatures]`.
+  ///   - weight: `[outFeatures, inFeatures]`, F32, BF16 or F16; one tile at a time is widened to float.
+  /// - Returns: `[tokens, outFeatures]`.
+  public static func product(_ x: Matrix, _ weight: Tensor) -> Matrix {
+    precondition(weight.shape.rank == 2 && weight.shape[1] == x.columns, "\(weight.shape) times \(x.columns) columns")
+    return tiled(x, outFeatures: weight.shape[0]) { range, use in
+      let rows = weight.rows(range)
+      if rows.dtype == .float32, rows.withBytes({ Int(bitPattern: $0.baseAddress) % 4 == 0 }) {
+        rows.withBytes { bytes in
+          if let base = bytes.baseAddress { use(base.assumingMemoryBound(to: Float.self)) }
+        }
+      } else {
+        withUnsafeTemporaryAllocation(of: Float.self, capacity: rows.elementCount) { scratch in
+          rows.copyFloats(to: scratch)
+          if let base = scratch.baseAddress { use(base) }
+        }
+      }
+    }
+  }
+
+  /// x · Wᵀ for weights in memory, `[outFeatures, inFeatures]`.
+  public static func product(_ x: Matrix, transposed weight: Matrix) -> Matrix {
+    precondition(weight.columns == x.columns, "\(weight.columns) columns times \(x.columns) columns")
+    return weight.values.withUnsafeBufferPointer { buffer in
+      nonisolated(unsafe) let base = buffer.baseAddress
+      return tiled(x, outFeatures: weight.rows) { range, use in
+        if let base { use(base + range.lowerBound * weight.columns) }
+      }
+    }
+  }
+
+  private static func tiled(
+    _ x: Matrix, outFeatures: Int,
+    _ lend: @Sendable (Range<Int>, (UnsafePointer<Float>) -> Void) -> Void
+  ) -> Matrix {
+    singleThreaded
+    let outputTiles = (outFeatures + outputTile - 1) / outputTile
+    let tokenTiles = (x.rows + tokenTile - 1) / tokenTile
+    return Matrix(rows: x.rows, columns: outFeatures) { result in
+      guard let y = SharedPointer(result) else { return }
+      Parallel.forEach(outputTiles * tokenTiles) { task in
+        let outputs = (task % outputTiles) * outputTile..<min(outFeatures, (task % outputTiles + 1) * outputTile)
+        let tokens = (task / outputTiles) * tokenTile..<min(x.rows, (task / outputTiles + 1) * tokenTile)
+        lend(outputs) { weight in
+          x.values.withUnsafeBufferPointer { values in
+            guard let base = values.baseAddress else { return }
+            cblas_sgemm(
+              CblasRowMajor, CblasNoTrans, CblasTrans, Int32(tokens.count), Int32(outputs.count), Int32(x.columns), 1,
+              base + tokens.lowerBound * x.columns, Int32(x.columns), weight, Int32(x.columns), 0,
+              y.base + tokens.lowerBound * outFeatures + outputs.lowerBound, Int32(outFeatures))
+          }
+        }
+      }
+    }
+  }
+
+  /// xᵀ · x within each group of columns: the diagonal blocks of the Gram matrix.
+  ///
+  /// - Parameter groupSize: columns a group; the last group may be narrower.
+  /// - Returns: the blocks one after the other, each `[width, width]`.
+  public static func gramBlocks(_ x: Matrix, groupSize: Int) -> [Float] {
+    singleThreaded
+    let groups = (x.columns + groupSize - 1) / groupSize
+    let lastWidth = x.columns - (groups - 1) * groupSize
+    let count = (groups - 1) * groupSize * groupSize + lastWidth * lastWidth
+    return [Float](unsafeUninitializedCapacity: count) { buffer, initialized in
+      if let result = SharedPointer(buffer) {
+        Parallel.forEach(groups) { group in
+          let width = group == groups - 1 ? lastWidth : groupSize
+          x.values.withUnsafeBufferPointer { values in
+            guard let base = values.baseAddress else { return }
+            let columns = base + group * groupSize
+            cblas_sgemm(
+              CblasRowMajor, CblasTrans, CblasNoTrans, Int32(width), Int32(width), Int32(x.rows), 1, columns,
+              Int32(x.columns), columns, Int32(x.columns), 0, result.base + group * groupSize * groupSize, Int32(width))
+          }
+        }
+      }
+      initialized = count
+    }
+  }
+}

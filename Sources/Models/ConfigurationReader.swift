@@ -1,0 +1,101 @@
+public import StrictJSON
+
+/// Reads `config.json` strictly: a value of the wrong type is refused by its key, `null` counts as absent.
+public struct ConfigurationReader: Sendable {
+  /// The file, for messages.
+  public let file: String
+  /// All keys.
+  public let object: JSONObject
+  private let path: String
+
+  /// A reader of one object; `path` prefixes keys in messages.
+  public init(_ object: JSONObject, file: String, path: String = "") {
+    self.object = object
+    self.file = file
+    self.path = path
+  }
+
+  /// The value of a key that is there and not `null`.
+  public func value(_ key: String) -> JSONValue? {
+    guard let value = object[key], !value.isNull else { return nil }
+    return value
+  }
+
+  /// An error about one key.
+  public func refusal(_ key: String, _ problem: String) -> ModelError {
+    .configuration(file: file, key: path + key, problem: problem)
+  }
+
+  private func read<Value>(
+    _ key: String, _ kind: String, default fallback: Value?, _ convert: (JSONValue) -> Value?
+  ) throws(ModelError) -> Value {
+    guard let value = value(key) else {
+      if let fallback { return fallback }
+      throw refusal(key, "is missing")
+    }
+    guard let result = convert(value) else { throw refusal(key, "is \(value.compactText), expected \(kind)") }
+    return result
+  }
+
+  /// A whole number from 1 to 2³¹.
+  public func count(_ key: String, default fallback: Int? = nil) throws(ModelError) -> Int {
+    try read(key, "a positive whole number", default: fallback) { value in
+      value.intValue.flatMap { (1...Int(Int32.max)).contains($0) ? $0 : nil }
+    }
+  }
+
+  /// A finite number above zero.
+  public func positive(_ key: String, default fallback: Double? = nil) throws(ModelError) -> Double {
+    try read(key, "a positive number", default: fallback) { value in
+      value.doubleValue.flatMap { $0 > 0 && $0.isFinite ? $0 : nil }
+    }
+  }
+
+  /// A truth value.
+  public func flag(_ key: String, default fallback: Bool) throws(ModelError) -> Bool {
+    try read(key, "true or false", default: fallback, \.boolValue)
+  }
+
+  /// A string.
+  public func string(_ key: String, default fallback: String? = nil) throws(ModelError) -> String {
+    try read(key, "a string", default: fallback, \.stringValue)
+  }
+
+  /// Token ids: one, a list, or none.
+  public func tokens(_ key: String) throws(ModelError) -> [Int] {
+    try read(key, "a token id or a list of them", default: []) { value in
+      if let id = value.intValue { return [id] }
+      let ids = value.arrayValue?.compactMap(\.intValue)
+      return ids?.count == value.arrayValue?.count ? ids : nil
+    }
+  }
+
+  /// Refuses keys that change the arithmetic of other families, unless they are neutral here.
+  ///
+  /// - Parameter understood: keys that the family reads itself.
+  public func refuseForeignArithmetic(except understood: Set<String> = []) throws(ModelError) {
+    for (key, neutral) in Self.foreign where !understood.contains(key) {
+      guard let value = value(key), !neutral.contains(value) else { continue }
+      if case .number = value, let number = value.doubleValue, neutral.contains(where: { $0.doubleValue == number }) {
+        continue
+      }
+      throw refusal(key, "is \(value.compactText), which this family does not know how to compute")
+    }
+  }
+
+  /// Keys that some families compute with, and the values under which they change nothing.
+  private static let foreign: [(String, [JSONValue])] = [
+    ("attn_logit_softcapping", []), ("final_logit_softcapping", []), ("query_pre_attn_scalar", []),
+    ("partial_rotary_factor", [1]), ("rotary_pct", [1]), ("qk_norm", [false]), ("use_qk_norm", [false]),
+    ("embedding_multiplier", [1]), ("residual_multiplier", [1]), ("attention_multiplier", []), ("logits_scaling", [1]),
+    ("logit_scale", [1]), ("scale_emb", [1]), ("scale_depth", []), ("clip_qkv", []), ("alibi", [false]),
+    ("use_parallel_residual", [false]), ("parallel_attn", [false]), ("num_local_experts", [0]), ("num_experts", [0]),
+    ("n_routed_experts", [0]), ("kv_lora_rank", [0]), ("q_lora_rank", [0]), ("swiglu_limit", []),
+    ("no_rope_layers", [[]]), ("no_rope_layer_interval", [0]), ("attn_temperature_tuning", [false]),
+    ("rope_local_base_freq", []), ("rope_interleave", [false]), ("rope_interleaved", [false]),
+    ("sliding_window", []), ("use_sliding_window", [false]), ("is_encoder_decoder", [false]),
+    ("add_cross_attention", [false]), ("text_config", []), ("vision_config", []), ("hidden_activation", ["silu"]),
+    ("use_mrope", [false]), ("attention_chunk_size", []), ("use_bidirectional_attention", [false]),
+    ("position_embedding_type", ["rope"]), ("layer_norm_type", ["rms_norm"]), ("norm_type", ["rms_norm"]),
+  ]
+}

@@ -1,0 +1,143 @@
+internal import Foundation
+public import Kernels
+internal import StrictJSON
+
+/// Rotary position embedding of a model: base, rotated channels, and how frequencies are stretched for long texts.
+public struct RotaryEmbedding: Hashable, Sendable {
+  /// How frequencies are stretched.
+  public enum Scaling: Hashable, Sendable {
+    /// As trained.
+    case none
+    /// All frequencies divided by a factor.
+    case linear(factor: Double)
+    /// Frequencies below a band divided by a factor, those above kept (Llama 3.1).
+    case llama3(factor: Double, lowFrequency: Double, highFrequency: Double, originalPositions: Double)
+    /// Frequencies blended over a ramp of channels (YaRN, Peng et al., 2023).
+    case yarn(YaRN)
+  }
+
+  /// The numbers of YaRN scaling.
+  public struct YaRN: Hashable, Sendable {
+    /// How much longer texts may be.
+    public var factor: Double
+    /// Positions before stretching.
+    public var originalPositions: Double
+    /// Rotations above which a channel is kept.
+    public var betaFast = 32.0
+    /// Rotations below which a channel is divided.
+    public var betaSlow = 1.0
+    /// Whether the ramp's ends are whole channels.
+    public var truncates = true
+    /// Factor of cosines and sines.
+    public var attentionFactor: Double
+  }
+
+  /// θ: channel pair i turns by θ^(−2i/d) radians a position.
+  public let base: Double
+  /// d, the rotated channels of a head; even.
+  public let dimension: Int
+  /// How frequencies are stretched.
+  public let scaling: Scaling
+
+  /// A rotary embedding.
+  public init(base: Double, dimension: Int, scaling: Scaling = .none) {
+    self.base = base
+    self.dimension = dimension
+    self.scaling = scaling
+  }
+
+  /// Radians a position for each pair of channels.
+  public var frequencies: [Double] {
+    let half = dimension / 2
+    let plain = (0..<half).map { pow(base, -2 * Double($0) / Double(dimension)) }
+    switch scaling {
+    case .none: return plain
+    case .linear(let factor): return plain.map { $0 / factor }
+    case .llama3(let factor, let low, let high, let original):
+      return plain.map { frequency in
+        let wavelength = 2 * Double.pi / frequency
+        if wavelength > original / low { return frequency / factor }
+        if wavelength < original / high { return frequency }
+        let blend = (original / wavelength - low) / (high - low)
+        return (1 - blend) * frequency / factor + blend * frequency
+      }
+    case .yarn(let yarn):
+      func channel(rotations: Double) -> Double {
+        Double(dimension) * log(yarn.originalPositions / (rotations * 2 * .pi)) / (2 * log(base))
+      }
+      var low = channel(rotations: yarn.betaFast)
+      var high = channel(rotations: yarn.betaSlow)
+      if yarn.truncates { (low, high) = (low.rounded(.down), high.rounded(.up)) }
+      low = max(low, 0)
+      high = min(high, Double(dimension - 1))
+      if low == high { high += 0.001 }
+      return plain.enumerated().map { index, frequency in
+        let ramp = min(max((Double(index) - low) / (high - low), 0), 1)
+        return frequency / yarn.factor * ramp + frequency * (1 - ramp)
+      }
+    }
+  }
+
+  /// Factor of cosines and sines.
+  public var amplitude: Double { if case .yarn(let yarn) = scaling { yarn.attentionFactor } else { 1 } }
+
+  /// Cosines and sines for positions `0..<positions`.
+  public func table(positions: Int) -> RotaryTable {
+    RotaryTable(frequencies: frequencies.map { Float($0) }, amplitude: Float(amplitude), positions: positions)
+  }
+}
+
+extension ConfigurationReader {
+  private static let understood: Set<String> = [
+    "rope_theta", "rope_type", "type", "factor", "low_freq_factor", "high_freq_factor",
+    "original_max_position_embeddings", "beta_fast", "beta_slow", "mscale", "mscale_all_dim", "attention_factor",
+    "truncate", "partial_rotary_factor",
+  ]
+
+  /// The rotary embedding, in the older spelling (`rope_theta`, `rope_scaling`) or the newer (`rope_parameters`).
+  public func rotaryEmbedding(dimension: Int, defaultBase: Double = 10_000) throws(ModelError) -> RotaryEmbedding {
+    guard dimension % 2 == 0 else { throw refusal("head_dim", "is \(dimension), rotation needs an even number") }
+    let base = try positive("rope_theta", default: defaultBase)
+    // Both may be there; an explicit rope_scaling wins, as in the reference implementation.
+    let key = value("rope_scaling") != nil ? "rope_scaling" : "rope_parameters"
+    guard let json = value(key) else { return RotaryEmbedding(base: base, dimension: dimension) }
+    guard let object = json.objectValue else { throw refusal(key, "is \(json.typeName), expected an object") }
+    let rope = ConfigurationReader(object, file: file, path: key + ".")
+    for member in object.members where !Self.understood.contains(member.name) && !member.value.isNull {
+      throw rope.refusal(member.name, "is not known; it may change the arithmetic")
+    }
+    guard try rope.positive("partial_rotary_factor", default: 1) == 1 else {
+      throw rope.refusal("partial_rotary_factor", "other than 1 is not computed by this family")
+    }
+    return RotaryEmbedding(
+      base: try rope.positive("rope_theta", default: base), dimension: dimension,
+      scaling: try scaling(rope))
+  }
+
+  private func scaling(_ rope: ConfigurationReader) throws(ModelError) -> RotaryEmbedding.Scaling {
+    let kind = try rope.string("rope_type", default: try rope.string("type", default: "default"))
+    switch kind {
+    case "default": return .none
+    case "linear": return .linear(factor: try rope.positive("factor"))
+    case "llama3":
+      return .llama3(
+        factor: try rope.positive("factor"), lowFrequency: try rope.positive("low_freq_factor"),
+        highFrequency: try rope.positive("high_freq_factor"),
+        originalPositions: try rope.positive("original_max_position_embeddings"))
+    case "yarn":
+      let factor = try rope.positive("factor")
+      let original = try rope.positive(
+        "original_max_position_embeddings", default: Double(try count("max_position_embeddings")))
+      func magnitude(_ scale: Double) -> Double { factor <= 1 ? 1 : 0.1 * scale * log(factor) + 1 }
+      let mscale = try rope.value("mscale") == nil ? 0 : rope.positive("mscale")
+      let mscaleAll = try rope.value("mscale_all_dim") == nil ? 0 : rope.positive("mscale_all_dim")
+      let implied = mscale != 0 && mscaleAll != 0 ? magnitude(mscale) / magnitude(mscaleAll) : magnitude(1)
+      return .yarn(
+        RotaryEmbedding.YaRN(
+          factor: factor, originalPositions: original, betaFast: try rope.positive("beta_fast", default: 32),
+          betaSlow: try rope.positive("beta_slow", default: 1), truncates: try rope.flag("truncate", default: true),
+          attentionFactor: try rope.positive("attention_factor", default: implied)))
+    default: throw rope.refusal("rope_type", "\"\(kind)\" is not known; known are default, linear, llama3, yarn")
+    }
+  }
+}

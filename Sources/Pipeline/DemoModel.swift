@@ -1,0 +1,8 @@
+internal import Builtin
+internal import Foundation
+
+/// The embedded model.
+public enum DemoModel {
+  /// Its folder.
+  public static var path: String { Builtin.folder.appending(path: "pocket-qwen2").path }
+}

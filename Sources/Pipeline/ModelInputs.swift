@@ -1,0 +1,85 @@
+public import Checkpoints
+internal import Crypto
+internal import Foundation
+public import Models
+internal import Tensors
+public import Tokenizers
+
+/// A model with the tokenizer that belongs to it.
+public struct ModelInputs: Sendable {
+  /// The model.
+  public let model: LanguageModel
+  /// Its tokenizer.
+  public let tokenizer: Tokenizer
+  /// The token that begins or ends texts, put between documents; `nil` if the model has none.
+  public let separator: Int?
+  /// The token that the model wants before every text, if it wants one.
+  public let beginToken: Int?
+
+  /// Opens a model: a folder, a safetensors file, an artifact, or `org/name` in the Hugging Face cache.
+  public static func openModel(
+    _ name: String, environment: [String: String] = ProcessInfo.processInfo.environment
+  ) throws -> LanguageModel {
+    do { return try LanguageModel(try Checkpoint(name, environment: environment)) } catch {
+      throw PipelineError.wrapping(error)
+    }
+  }
+
+  /// Reads the tokenizer of an opened model.
+  public init(_ model: LanguageModel) throws {
+    self.model = model
+    let checkpoint = model.checkpoint
+    do {
+      guard let bytes = try checkpoint.file("tokenizer.json") else {
+        throw PipelineError.input(
+          "\(checkpoint.name) has no tokenizer.json, so text cannot be read; calibration and text need one")
+      }
+      let tokenizer = try Tokenizer(json: bytes, file: checkpoint.name + "/tokenizer.json")
+      var options: TokenizerOptions?
+      if let bytes = try checkpoint.file("tokenizer_config.json") {
+        options = try TokenizerOptions(json: bytes, file: checkpoint.name + "/tokenizer_config.json")
+      }
+      guard tokenizer.largestID < model.configuration.vocabularySize else {
+        throw PipelineError.input(
+          "\(checkpoint.name): tokenizer.json has token id \(tokenizer.largestID), "
+            + "the model's vocabulary holds \(model.configuration.vocabularySize)")
+      }
+      self.tokenizer = tokenizer
+      let template = tokenizer.encode("", addingSpecialTokens: true).first
+      let configured = options?.addsBOSToken == true ? options?.bosToken.flatMap(tokenizer.id(of:)) : nil
+      beginToken = template ?? configured
+      separator = beginToken ?? model.configuration.endTokens.first
+    } catch { throw PipelineError.wrapping(error) }
+  }
+
+  /// Ids of a prompt, the model's begin token first if it wants one.
+  public func prompt(_ text: String) -> [Int] {
+    (beginToken.map { [$0] } ?? []) + tokenizer.encode(text, addingSpecialTokens: false)
+  }
+}
+
+extension Checkpoint {
+  /// SHA-256 over `config.json` and, for each tensor in order, its name, type, shape and bytes.
+  ///
+  /// The same model has the same digest however it is sharded only if its tensors come in the same order.
+  public func contentDigest() throws -> String {
+    var hash = SHA256()
+    hash.update(data: Data(try file("config.json") ?? []))
+    for info in weights.tensors {
+      hash.update(data: Data("\n\(info.name) \(info.dtype.rawValue) \(info.shape)\n".utf8))
+      let tensor = try weights.tensor(info.name)
+      tensor.withBytes { hash.update(bufferPointer: $0) }
+    }
+    return hash.finalize().hexadecimal
+  }
+}
+
+extension Sequence<UInt8> {
+  /// Two lower-case digits a byte.
+  var hexadecimal: String {
+    map { byte in
+      let digits = String(byte, radix: 16)
+      return digits.count == 1 ? "0" + digits : digits
+    }.joined()
+  }
+}

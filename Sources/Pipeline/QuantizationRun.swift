@@ -1,0 +1,247 @@
+public import Calibration
+public import Checkpoints
+internal import Foundation
+internal import Kernels
+public import Models
+public import Reports
+public import StrictJSON
+internal import Tensors
+
+/// One run of `quantize`: plan, one pass over the layers, artifact.
+///
+///     let run = try QuantizationRun(.init(model: "path/to/model", output: "model.tar.zst"))
+///     let outcome = try run.execute()
+public struct QuantizationRun: Sendable {
+  /// What a person asked for.
+  public struct Request: Sendable {
+    /// A folder, a safetensors file, or `org/name` in the Hugging Face cache.
+    public var model: String
+    /// `NAME.tar.zst`, or a folder, written with a slash at its end.
+    public var output: String
+    /// What to do.
+    public var recipe: Recipe
+    /// Whether to continue what an interrupted run has left.
+    public var resumes = false
+    /// Bytes the run may need at most.
+    public var maximumMemory: Int?
+
+    /// A request with the default recipe unless another is given.
+    public init(model: String, output: String, recipe: Recipe = Recipe()) {
+      self.model = model
+      self.output = output
+      self.recipe = recipe
+    }
+  }
+
+  /// What a run produced.
+  public struct Outcome: Sendable {
+    /// The artifact's size and digest.
+    public let summary: ArtifactSummary
+    /// What became of each fold.
+    public let folds: [Report.Fold]
+    /// What it was calibrated with.
+    public let calibration: Report.Calibration?
+    /// SHA-256 of the source's content.
+    public let sourceDigest: String
+    /// Time by stage.
+    public let stages: [Report.Stage]
+    /// What a person should know.
+    public let warnings: [String]
+  }
+
+  /// The request.
+  public let request: Request
+  /// The source.
+  public let model: LanguageModel
+  /// What will be done.
+  public let plan: QuantizationPlan
+  /// Bytes of memory expected at the highest.
+  public let expectedMemory: Int
+  private let windows: TokenWindows?
+  private let calibration: Report.Calibration?
+
+  /// Opens the model and decides everything; nothing is written yet.
+  public init(_ request: Request) throws {
+    self.request = request
+    model = try ModelInputs.openModel(request.model)
+    let recipe = request.recipe
+    plan = try QuantizationPlan(model, recipe: recipe)
+    if recipe.needsCalibration {
+      let text = try TextSource(recipe.calibration)
+      let inputs = try ModelInputs(model)
+      let windows = try TokenWindows(
+        text, tokenizer: inputs.tokenizer, separator: inputs.separator,
+        length: min(recipe.sequenceLength, model.configuration.maximumPositions), limit: recipe.samples)
+      self.windows = windows
+      calibration = Report.Calibration(
+        source: text.name, tokens: windows.tokenCount, samples: windows.windows.count, digest: text.digest)
+    } else {
+      windows = nil
+      calibration = nil
+    }
+    expectedMemory = plan.peakMemory(model, recipe: recipe, calibrationTokens: windows?.tokenCount ?? 0)
+    try checkFit()
+  }
+
+  private func checkFit() throws {
+    func megabytes(_ bytes: Int) -> String { "\((bytes + 999_999) / 1_000_000) MB" }
+    if let limit = request.maximumMemory, expectedMemory > limit {
+      throw PipelineError.doesNotFit(
+        "this run needs about \(megabytes(expectedMemory)) of memory, --max-memory allows \(megabytes(limit)); "
+          + "fewer --samples need less")
+    }
+    // The file before compression is the upper bound, whatever compression will gain.
+    if let free = SystemFacts.freeSpace(at: request.output), free < plan.byteCount + (1 << 20) {
+      throw PipelineError.doesNotFit(
+        "\(request.output) needs up to \(megabytes(plan.byteCount)), its volume has \(megabytes(free)) free")
+    }
+  }
+
+  /// What a person should know before the run.
+  public var remarks: [String] {
+    var remarks = plan.linears.compactMap { linear in linear.remark.map { (linear, $0) } }.reduce(into: [String: Int]()) {
+      $0[$1.1, default: 0] += 1
+    }.map { "\($0.value) linears: \($0.key)" }.sorted()
+    if case .folder(let folder) = model.checkpoint.format { remarks += folder.weights.warnings }
+    remarks += plan.dropped.map { "\($0.name) is not written: \($0.reason)" }
+    return remarks
+  }
+
+  /// Does the work.
+  public func execute(progress: ProgressHandler = { _ in }) throws -> Outcome {
+    do {
+      var clock = StageClock()
+      progress(ProgressEvent("digest", done: 0, of: 1, "reading \(model.checkpoint.name)"))
+      let digest = try model.checkpoint.contentDigest()
+      clock.finish("read and digest")
+      let members = try sideFiles()
+      let output = ArtifactPlan(members: members, tensors: plan.tensors)
+      let identity = fingerprint(digest)
+      if request.output.hasSuffix("/") {
+        let path = String(request.output.dropLast())
+        let writer =
+          request.resumes
+          ? try FolderWriter.resume(path: path, plan: output, fingerprint: identity)
+          : try FolderWriter(path: path, plan: output, fingerprint: identity)
+        return try write(to: writer, digest: digest, clock: &clock, progress: progress)
+      }
+      let writer =
+        request.resumes
+        ? try ArtifactWriter.resume(path: request.output, plan: output, fingerprint: identity)
+        : try ArtifactWriter(path: request.output, plan: output, fingerprint: identity)
+      return try write(to: writer, digest: digest, clock: &clock, progress: progress)
+    } catch { throw PipelineError.wrapping(error) }
+  }
+
+  /// Everything that decides the bytes: the same fingerprint, the same artifact.
+  private func fingerprint(_ digest: String) -> String {
+    let value: JSONValue = [
+      "version": .string(SystemFacts.version), "source": .string(digest), "recipe": request.recipe.json,
+      "calibration": .string(calibration?.digest ?? "none"),
+      "arithmetic": .string(InstructionSet.current.rawValue + " " + MatrixProduct.blasCore),
+    ]
+    return value.compactText
+  }
+
+  private func sideFiles() throws -> [ArtifactPlan.Member] {
+    var members: [ArtifactPlan.Member] = []
+    for name in try model.checkpoint.sideFiles() where name != "config.json" {
+      if let bytes = try model.checkpoint.file(name) { members.append(.init(name: name, bytes: bytes)) }
+    }
+    var configuration = model.checkpoint.configuration
+    configuration["quantization_config"] = plan.quantization.json()
+    members.append(.init(name: "config.json", bytes: Array(JSONValue.object(configuration).prettyText.utf8)))
+    members.append(.init(name: "recipe.yaml", bytes: Array(recipeText.utf8)))
+    return members
+  }
+
+  /// The recipe as it is stored; JSON is YAML.
+  private var recipeText: String {
+    var object: JSONObject = ["quantize_version": .string(SystemFacts.version)]
+    for member in request.recipe.json.objectValue?.members ?? [] { object[member.name] = member.value }
+    if let calibration {
+      object["calibration_digest"] = .string(calibration.digest)
+      object["calibration_tokens"] = .integer(calibration.tokens)
+    }
+    return JSONValue.object(object).prettyText
+  }
+
+  private func write<Writer: CheckpointWriter & ~Copyable>(
+    to writer: consuming Writer, digest: String, clock: inout StageClock, progress: ProgressHandler
+  ) throws -> Outcome {
+    var pass = try LayerPass(model: model, plan: plan, windows: windows)
+    var folds: [Report.Fold] = []
+    let finished = writer.notes.count
+    for note in writer.notes { folds += FoldNote.folds(note) }
+    for (index, unit) in plan.units.enumerated() {
+      try Interruption.check("stopped before \(unit.title); continue with --resume")
+      progress(
+        ProgressEvent(
+          "quantize", done: index, of: plan.units.count, unit.title,
+          facts: ["peak_memory": .integer(SystemFacts.peakMemory)]))
+      if index < finished {
+        // Written by the run before; only the hidden states have to come through.
+        if unit.layer.map({ $0 < lastSearchedLayer }) ?? false { try pass.skip(unit) }
+        continue
+      }
+      let result = try pass.run(unit)
+      for (name, tensor) in result.tensors { try writer.write(tensor, named: name) }
+      let found = result.folds.map { FoldNote.report($0, layer: unit.layer ?? 0, prefix: "") }
+      folds += found
+      try writer.checkpoint(note: FoldNote.json(unit.title, found))
+    }
+    clock.finish("quantize and write")
+    let summary = try writer.finish()
+    clock.finish("finish the file")
+    return Outcome(
+      summary: summary, folds: folds, calibration: calibration, sourceDigest: digest, stages: clock.stages,
+      warnings: remarks)
+  }
+
+  private var lastSearchedLayer: Int { windows == nil ? 0 : model.configuration.layerCount }
+}
+
+/// Measures the stages of a run.
+struct StageClock {
+  private var last = SystemFacts.uptime
+  private(set) var stages: [Report.Stage] = []
+
+  mutating func finish(_ name: String) {
+    let now = SystemFacts.uptime
+    stages.append(Report.Stage(name: name, seconds: now - last))
+    last = now
+  }
+}
+
+/// Folds in the journal, so that a resumed run reports what the first one found.
+enum FoldNote {
+  static func report(_ fold: FoldOutcome, layer: Int, prefix: String) -> Report.Fold {
+    Report.Fold(
+      name: "layer \(layer)", kind: fold.title, layer: layer, kept: fold.isKept, alpha: fold.alpha,
+      lossWithout: fold.lossWithout, lossWith: fold.lossWith, reason: fold.reason)
+  }
+
+  static func json(_ unit: String, _ folds: [Report.Fold]) -> JSONValue {
+    [
+      "unit": .string(unit),
+      "folds": .array(
+        folds.map { fold in
+          [
+            "name": .string(fold.name), "kind": .string(fold.kind), "layer": .integer(fold.layer),
+            "kept": .bool(fold.kept), "alpha": .real(fold.alpha), "lossWithout": .real(fold.lossWithout),
+            "lossWith": .real(fold.lossWith), "reason": fold.reason.map { .string($0) } ?? .null,
+          ]
+        }),
+    ]
+  }
+
+  static func folds(_ note: JSONValue) -> [Report.Fold] {
+    (note["folds"]?.arrayValue ?? []).map { fold in
+      Report.Fold(
+        name: fold["name"]?.stringValue ?? "", kind: fold["kind"]?.stringValue ?? "",
+        layer: fold["layer"]?.intValue ?? 0, kept: fold["kept"]?.boolValue ?? false,
+        alpha: fold["alpha"]?.doubleValue ?? 0, lossWithout: fold["lossWithout"]?.doubleValue ?? 0,
+        lossWith: fold["lossWith"]?.doubleValue ?? 0, reason: fold["reason"]?.stringValue)
+    }
+  }
+}

@@ -1,0 +1,126 @@
+internal import Calibration
+internal import Quantization
+public import StrictJSON
+internal import Yams
+
+extension Recipe {
+  /// Reads a recipe file; unknown keys are refused by name.
+  ///
+  /// - Parameter file: for messages.
+  public init(yaml text: String, file: String) throws {
+    let node: Node?
+    do { node = try Yams.compose(yaml: text) } catch {
+      throw PipelineError.usage("\(file) is not YAML: \(error)")
+    }
+    guard let node, let object = try Self.json(node, file: file).objectValue else {
+      throw PipelineError.usage("\(file) does not hold a mapping")
+    }
+    let reader = RecipeReader(object: object, file: file, path: "")
+    try reader.refuseUnknown(except: ["scheme", "group_size", "method", "ignore", "include", "rules", "calibration"])
+    self.init()
+    scheme = try reader.scheme(default: scheme) ?? scheme
+    method = try reader.method() ?? method
+    ignore = try reader.strings("ignore") ?? []
+    include = try reader.strings("include") ?? []
+    for (index, element) in (object["rules"]?.arrayValue ?? []).enumerated() {
+      let path = "rules[\(index)]."
+      guard let rule = element.objectValue else { throw PipelineError.usage("\(file): \(path) is not a mapping") }
+      let inner = RecipeReader(object: rule, file: file, path: path)
+      try inner.refuseUnknown(except: ["targets", "scheme", "group_size", "method"])
+      guard let targets = try inner.strings("targets"), !targets.isEmpty else {
+        throw PipelineError.usage("\(file): \(path)targets is missing")
+      }
+      rules.append(Rule(targets: targets, scheme: try inner.scheme(default: scheme), method: try inner.method()))
+    }
+    if let element = object["calibration"], !element.isNull {
+      guard let calibration = element.objectValue else {
+        throw PipelineError.usage("\(file): calibration is not a mapping")
+      }
+      let inner = RecipeReader(object: calibration, file: file, path: "calibration.")
+      try inner.refuseUnknown(except: ["texts", "samples", "sequence_length"])
+      self.calibration = try inner.strings("texts") ?? self.calibration
+      samples = try inner.count("samples") ?? samples
+      sequenceLength = try inner.count("sequence_length") ?? sequenceLength
+    }
+  }
+
+  private static func json(_ node: Node, file: String) throws -> JSONValue {
+    switch node {
+    case .mapping(let mapping):
+      var object = JSONObject()
+      for (key, value) in mapping {
+        guard let name = key.string else { throw PipelineError.usage("\(file): a key is not a string") }
+        object[name] = try json(value, file: file)
+      }
+      return .object(object)
+    case .sequence(let sequence): return .array(try sequence.map { try json($0, file: file) })
+    default:
+      if node.null != nil { return .null }
+      if let whole = node.int { return .integer(whole) }
+      if let flag = node.bool { return .bool(flag) }
+      if let number = node.float { return .real(number) }
+      return .string(node.string ?? "")
+    }
+  }
+}
+
+private struct RecipeReader {
+  let object: JSONObject
+  let file: String
+  let path: String
+
+  func refuse(_ key: String, _ problem: String) -> PipelineError { .usage("\(file): \(path)\(key) \(problem)") }
+
+  func refuseUnknown(except known: [String]) throws {
+    for member in object.members where !known.contains(member.name) {
+      throw refuse(member.name, "is not known; known are \(known.joined(separator: ", "))")
+    }
+  }
+
+  func strings(_ key: String) throws -> [String]? {
+    guard let value = object[key], !value.isNull else { return nil }
+    if let one = value.stringValue { return [one] }
+    guard let list = value.arrayValue, list.allSatisfy({ $0.stringValue != nil }) else {
+      throw refuse(key, "is \(value.compactText), expected a string or a list of strings")
+    }
+    return list.compactMap(\.stringValue)
+  }
+
+  func count(_ key: String) throws -> Int? {
+    guard let value = object[key], !value.isNull else { return nil }
+    guard let count = value.intValue, count > 0 else {
+      throw refuse(key, "is \(value.compactText), expected a positive whole number")
+    }
+    return count
+  }
+
+  func method() throws -> Method? {
+    guard let value = object["method"], !value.isNull else { return nil }
+    guard let method = value.stringValue.flatMap({ Method(rawValue: $0.lowercased()) }) else {
+      throw refuse("method", "is \(value.compactText), expected \(Method.allCases.map(\.rawValue).joined(separator: " or "))")
+    }
+    return method
+  }
+
+  /// The scheme with its group size; `nil` for `none`, which keeps the weights.
+  func scheme(default fallback: QuantizationScheme) throws -> QuantizationScheme? {
+    var scheme = fallback
+    if let value = object["scheme"], !value.isNull {
+      if value.stringValue?.lowercased() == "none" { return nil }
+      guard let found = value.stringValue.flatMap(QuantizationScheme.named) else {
+        throw refuse(
+          "scheme",
+          "is \(value.compactText), expected one of \(QuantizationScheme.all.map(\.name).joined(separator: ", "))")
+      }
+      scheme = found
+    }
+    if let value = object["group_size"], !value.isNull {
+      guard let size = value.intValue, size == -1 || size >= 16 else {
+        throw refuse("group_size", "is \(value.compactText), expected 16 or more, or -1 for the whole row")
+      }
+      guard scheme.hasGroups else { throw refuse("group_size", "is given, but \(scheme.name) has no groups") }
+      scheme = scheme.withGroupSize(size == -1 ? nil : size)
+    }
+    return scheme
+  }
+}

@@ -1,0 +1,101 @@
+public import Calibration
+public import Quantization
+public import StrictJSON
+
+/// What to do to a model: which scheme and method for which linears, and what to calibrate with.
+///
+/// `formats/recipe.md` describes the file.
+public struct Recipe: Sendable {
+  /// An exception for some linears; the last rule that matches decides.
+  public struct Rule: Sendable, Equatable {
+    /// Names, or `re:` and a regular expression for the whole name.
+    public var targets: [String]
+    /// How the linears are stored; `nil` keeps them as they are.
+    public var scheme: QuantizationScheme?
+    /// How they are prepared; `nil` is the recipe's method.
+    public var method: Method?
+
+    /// A rule.
+    public init(targets: [String], scheme: QuantizationScheme?, method: Method? = nil) {
+      self.targets = targets
+      self.scheme = scheme
+      self.method = method
+    }
+  }
+
+  /// How linears are stored.
+  public var scheme: QuantizationScheme
+  /// How they are prepared.
+  public var method: Method
+  /// Linears that stay as they are, patterns as in rules.
+  public var ignore: [String]
+  /// `lm_head` or `model.embed_tokens`, to be quantized as well.
+  public var include: [String]
+  /// Exceptions.
+  public var rules: [Rule]
+  /// Names or files of calibration texts.
+  public var calibration: [String]
+  /// The most windows of calibration text.
+  public var samples: Int
+  /// Tokens of a window; the model's positions bound it.
+  public var sequenceLength: Int
+
+  /// A recipe; by default AWQ to 4-bit integers with zero points.
+  public init(
+    scheme: QuantizationScheme = .w4a16Asymmetric, method: Method = .awq, ignore: [String] = [],
+    include: [String] = [], rules: [Rule] = [], calibration: [String] = ["builtin"], samples: Int = 128,
+    sequenceLength: Int = 512
+  ) {
+    self.scheme = scheme
+    self.method = method
+    self.ignore = ignore
+    self.include = include
+    self.rules = rules
+    self.calibration = calibration
+    self.samples = samples
+    self.sequenceLength = sequenceLength
+  }
+
+  /// Whether anything needs texts: a search, or static activation scales.
+  public var needsCalibration: Bool {
+    let schemes = [scheme] + rules.compactMap(\.scheme)
+    let searches = ([method] + rules.compactMap(\.method)).contains(.awq)
+    return schemes.contains { scheme in
+      if case .staticPerTensor = scheme.activations { return true }
+      if case .int = scheme.weights.format { return searches }
+      return false
+    }
+  }
+
+  /// All that decides the artifact's bytes, in a fixed order.
+  public var json: JSONValue {
+    var object: JSONObject = [
+      "scheme": .string(scheme.name), "group_size": Self.groupSize(scheme), "method": .string(method.rawValue),
+      "ignore": .array(ignore.map { .string($0) }), "include": .array(include.map { .string($0) }),
+      "rules": .array(
+        rules.map { rule in
+          [
+            "targets": .array(rule.targets.map { .string($0) }),
+            "scheme": rule.scheme.map { .string($0.name) } ?? "none",
+            "group_size": rule.scheme.map(Self.groupSize) ?? .null,
+            "method": rule.method.map { .string($0.rawValue) } ?? .null,
+          ]
+        }),
+    ]
+    if needsCalibration {
+      object["calibration"] = [
+        "texts": .array(calibration.map { .string(String($0.split(separator: "/").last ?? "")) }),
+        "samples": .integer(samples), "sequence_length": .integer(sequenceLength),
+      ]
+    }
+    return .object(object)
+  }
+
+  private static func groupSize(_ scheme: QuantizationScheme) -> JSONValue {
+    switch scheme.weights.granularity {
+    case .perGroup(let size): .integer(size)
+    case .perChannel where QuantizationScheme.named(scheme.name)?.hasGroups == true: .integer(-1)
+    default: .null
+    }
+  }
+}

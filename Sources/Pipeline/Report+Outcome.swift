@@ -1,0 +1,18 @@
+internal import Models
+public import Reports
+
+extension Report {
+  /// Adds what only the run that made the artifact knows.
+  public mutating func add(_ outcome: QuantizationRun.Outcome, of run: QuantizationRun) {
+    folds = outcome.folds
+    calibration = outcome.calibration
+    recipe = run.request.recipe.json
+    time = outcome.stages + time
+    peakMemory = SystemFacts.peakMemory
+    warnings = outcome.warnings + warnings
+    let quantized = run.plan.linears.count { $0.scheme != nil }
+    ledger = .init(
+      quantized: quantized, copied: run.model.checkpoint.weights.tensors.count - quantized - run.plan.dropped.count,
+      dropped: run.plan.dropped.count)
+  }
+}

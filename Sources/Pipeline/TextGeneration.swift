@@ -1,0 +1,56 @@
+public import Models
+internal import Tokenizers
+
+/// Continues a prompt.
+public enum TextGeneration {
+  /// What it took.
+  public struct Statistics: Sendable {
+    /// Tokens of the prompt.
+    public let promptTokens: Int
+    /// Tokens made.
+    public let tokens: Int
+    /// From the call, loading included.
+    public let secondsToFirstToken: Double
+    /// After the first token.
+    public let tokensPerSecond: Double
+  }
+
+  /// Generates until the text ends, `maximumTokens` are made or the model's positions are used up.
+  ///
+  /// - Parameter write: called with each piece of text that is complete.
+  public static func run(
+    model name: String, prompt: String, maximumTokens: Int, sampling: Sampling, write: (String) -> Void
+  ) throws -> Statistics {
+    do {
+      let start = SystemFacts.uptime
+      let model = try ModelInputs.openModel(name)
+      let inputs = try ModelInputs(model)
+      let ids = inputs.prompt(prompt)
+      guard !ids.isEmpty else { throw PipelineError.usage("the prompt is empty") }
+      let positions = min(ids.count + maximumTokens, model.configuration.maximumPositions)
+      guard ids.count < positions else {
+        throw PipelineError.input("the prompt has \(ids.count) tokens, the model \(model.configuration.maximumPositions) positions")
+      }
+      var generator = try Generator(model, sampling: sampling, positions: positions)
+      var decoder = inputs.tokenizer.streamingDecoder(skippingSpecialTokens: true)
+      // The prompt goes through the decoder too: what follows may need its last bytes.
+      for id in ids { _ = decoder.append(id) }
+      var made = 0
+      var first = 0.0
+      var next = ids
+      while ids.count + made < positions, let id = try generator.next(after: next) {
+        if made == 0 { first = SystemFacts.uptime }
+        made += 1
+        write(decoder.append(id))
+        next = [id]
+        try Interruption.check("stopped after \(made) tokens")
+      }
+      write(decoder.finish())
+      let end = SystemFacts.uptime
+      if made == 0 { first = end }
+      return Statistics(
+        promptTokens: ids.count, tokens: made, secondsToFirstToken: first - start,
+        tokensPerSecond: made > 1 && end > first ? Double(made - 1) / (end - first) : 0)
+    } catch { throw PipelineError.wrapping(error) }
+  }
+}

@@ -1,0 +1,85 @@
+internal import Builtin
+internal import Crypto
+internal import Foundation
+
+/// Texts for calibration and evaluation, with what is needed to name them exactly.
+public struct TextSource: Sendable {
+  /// Such as `builtin` or the file names.
+  public let name: String
+  /// The texts; each is one document.
+  public let documents: [String]
+  /// SHA-256 of the files' bytes, one after the other.
+  public let digest: String
+
+  /// The line that separates documents in the built-in files.
+  static let separator = "%%%"
+
+  /// Reads texts by name.
+  ///
+  /// - Parameter names: `builtin` (three of four mixed documents), `builtin-heldout` (each fourth), `stories` and
+  ///   `stories-heldout` (what the embedded model knows), or paths of UTF-8 files. A file `x.jsonl` holds one object
+  ///   with a `text` a line; other files are one document.
+  public init(_ names: [String]) throws {
+    var documents: [String] = []
+    var hash = SHA256()
+    let share = Self.mixedShare
+    for name in names {
+      for file in try Self.files(of: name) {
+        let data: Data
+        do { data = try Data(contentsOf: file) } catch {
+          throw PipelineError.input("cannot read the text \(file.path): \(error.localizedDescription)")
+        }
+        hash.update(data: data)
+        guard let text = String(validating: data, as: UTF8.self) else {
+          throw PipelineError.input("the text \(file.path) is not UTF-8")
+        }
+        let found = try Self.split(text, file: file, isBuiltin: Self.builtinFiles[name] != nil)
+        switch name {
+        case "builtin": documents += found.enumerated().filter { $0.offset % share != share - 1 }.map(\.element)
+        case "builtin-heldout": documents += found.enumerated().filter { $0.offset % share == share - 1 }.map(\.element)
+        default: documents += found
+        }
+      }
+    }
+    self.name = names.map { name in name.split(separator: "/").last.map(String.init) ?? name }.joined(separator: ", ")
+    self.documents = documents.filter { !$0.isEmpty }
+    digest = hash.finalize().map { byte in
+      let digits = String(byte, radix: 16)
+      return digits.count == 1 ? "0" + digits : digits
+    }.joined()
+    guard !self.documents.isEmpty else { throw PipelineError.input("the text \(self.name) is empty") }
+  }
+
+  /// Each so many documents of the mixed texts, one is kept for evaluation.
+  private static let mixedShare = 4
+
+  private static let mixedFiles = ["prose", "dialogue", "code", "chinese", "maths", "tables", "languages"].map {
+    "texts/\($0).txt"
+  }
+
+  private static let builtinFiles: [String: [String]] = [
+    "builtin": mixedFiles,
+    "builtin-heldout": mixedFiles,
+    "stories": ["stories/calibration.txt"],
+    "stories-heldout": ["stories/heldout.txt"],
+  ]
+
+  private static func files(of name: String) throws -> [URL] {
+    if let files = builtinFiles[name] { return files.map { Builtin.folder.appending(path: $0) } }
+    return [URL(filePath: name)]
+  }
+
+  private static func split(_ text: String, file: URL, isBuiltin: Bool) throws -> [String] {
+    if isBuiltin {
+      return text.split(separator: "\n" + separator + "\n", omittingEmptySubsequences: true).map(String.init)
+    }
+    guard file.pathExtension == "jsonl" else { return [text] }
+    return try text.split(separator: "\n").enumerated().map { index, line in
+      let object = try? JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any]
+      guard let text = object?["text"] as? String else {
+        throw PipelineError.input("\(file.path) line \(index + 1): expected an object with a string \"text\"")
+      }
+      return text
+    }
+  }
+}

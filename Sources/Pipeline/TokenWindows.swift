@@ -1,0 +1,55 @@
+internal import Calibration
+public import Tokenizers
+
+/// Texts as windows of token ids, all of one length but perhaps shorter.
+public struct TokenWindows: Sendable {
+  /// The windows.
+  public let windows: [[Int]]
+  /// Length of a full window.
+  public let length: Int
+
+  /// Number of tokens in all windows.
+  public var tokenCount: Int { windows.reduce(0) { $0 + $1.count } }
+
+  /// Cuts documents into windows.
+  ///
+  /// Documents are joined by `separator`, the token that begins or ends a text in this model, and cut without overlap.
+  /// A remainder is kept if it is at least half a window, or all there is.
+  ///
+  /// - Parameters:
+  ///   - limit: the most windows; they are then taken evenly over the whole, so that every kind of text has its share.
+  public init(_ text: TextSource, tokenizer: Tokenizer, separator: Int?, length: Int, limit: Int? = nil) throws {
+    self.length = length
+    var ids: [Int] = []
+    for document in text.documents {
+      if let separator { ids.append(separator) }
+      ids += tokenizer.encode(document, addingSpecialTokens: false)
+    }
+    var all = stride(from: 0, to: ids.count, by: length).map { Array(ids[$0..<min(ids.count, $0 + length)]) }
+    if let last = all.last, all.count > 1, last.count < (length + 1) / 2 { all.removeLast() }
+    if let limit, all.count > limit {
+      windows = (0..<limit).map { all[$0 * all.count / limit] }
+    } else {
+      windows = all
+    }
+    guard windows.contains(where: { $0.count >= 2 }) else {
+      throw PipelineError.input("the text \(text.name) has fewer than two tokens")
+    }
+  }
+
+  /// Windows that are there already.
+  init(windows: [[Int]], length: Int) {
+    self.windows = windows
+    self.length = length
+  }
+
+  /// Every eighth window apart, for judging; both parts have at least one window if there are two.
+  var splitHeldOut: (search: [[Int]], heldOut: [[Int]]) {
+    guard windows.count > 1 else { return (windows, windows) }
+    let step = min(8, windows.count)
+    return (
+      windows.enumerated().filter { $0.offset % step != step - 1 }.map(\.element),
+      windows.enumerated().filter { $0.offset % step == step - 1 }.map(\.element)
+    )
+  }
+}

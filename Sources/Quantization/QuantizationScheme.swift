@@ -1,0 +1,115 @@
+/// How one number is stored.
+public enum NumberFormat: Hashable, Sendable {
+  /// A signed integer of 2 to 8 bits.
+  case int(bits: Int)
+  /// float8 E4M3FN: no infinity, largest 448 (OCP FP8 specification).
+  case float8E4M3
+
+  /// Bits a number.
+  public var bitWidth: Int { if case .int(let bits) = self { bits } else { 8 } }
+}
+
+/// Which weights of a linear share a scale.
+public enum Granularity: Hashable, Sendable {
+  /// All of them.
+  case perTensor
+  /// Those of one output feature.
+  case perChannel
+  /// Runs of `size` along the input features of one output feature; the last run may be shorter.
+  case perGroup(size: Int)
+  /// Rectangles of the weight matrix; those at the edges may be smaller.
+  case perBlock(rows: Int, columns: Int)
+}
+
+/// How the weights of a linear are stored.
+public struct WeightQuantization: Hashable, Sendable {
+  /// How one weight is stored.
+  public let format: NumberFormat
+  /// Which weights share a scale.
+  public let granularity: Granularity
+  /// Whether zero is at code 0; otherwise each scale has a zero point.
+  public let isSymmetric: Bool
+
+  /// A storage of weights; float formats are always symmetric.
+  public init(_ format: NumberFormat, _ granularity: Granularity, isSymmetric: Bool = true) {
+    precondition(isSymmetric || format != .float8E4M3, "float weights have no zero point")
+    self.format = format
+    self.granularity = granularity
+    self.isSymmetric = isSymmetric
+  }
+}
+
+/// What a runtime does to the activations; recorded in the artifact. Our kernels multiply with float activations.
+public enum ActivationQuantization: Hashable, Sendable {
+  /// Activations stay as they are.
+  case none
+  /// One scale for a linear's input, fixed by calibration.
+  case staticPerTensor(NumberFormat)
+  /// A scale a token, taken from its own values.
+  case dynamicPerToken(NumberFormat)
+  /// A scale for each run of `size` channels of a token.
+  case dynamicPerGroup(NumberFormat, size: Int)
+}
+
+/// What the numbers of a linear look like, by the name the field uses.
+public struct QuantizationScheme: Hashable, Sendable {
+  /// Such as `W4A16_ASYM`.
+  public let name: String
+  /// How the weights are stored.
+  public let weights: WeightQuantization
+  /// What a runtime does to the activations.
+  public let activations: ActivationQuantization
+
+  /// A scheme of one's own; the presets are in ``all``.
+  public init(name: String, weights: WeightQuantization, activations: ActivationQuantization = .none) {
+    self.name = name
+    self.weights = weights
+    self.activations = activations
+  }
+}
+
+extension QuantizationScheme {
+  /// 4-bit integers, symmetric, groups of 128.
+  public static let w4a16 = QuantizationScheme(
+    name: "W4A16", weights: WeightQuantization(.int(bits: 4), .perGroup(size: 128)))
+  /// 4-bit integers with zero points, groups of 128.
+  public static let w4a16Asymmetric = QuantizationScheme(
+    name: "W4A16_ASYM", weights: WeightQuantization(.int(bits: 4), .perGroup(size: 128), isSymmetric: false))
+  /// 8-bit integers, one scale an output feature.
+  public static let w8a16 = QuantizationScheme(name: "W8A16", weights: WeightQuantization(.int(bits: 8), .perChannel))
+  /// float8, one scale a matrix, activations with one calibrated scale.
+  public static let fp8 = QuantizationScheme(
+    name: "FP8", weights: WeightQuantization(.float8E4M3, .perTensor), activations: .staticPerTensor(.float8E4M3))
+  /// float8, one scale an output feature, activations scaled token by token.
+  public static let fp8Dynamic = QuantizationScheme(
+    name: "FP8_DYNAMIC", weights: WeightQuantization(.float8E4M3, .perChannel),
+    activations: .dynamicPerToken(.float8E4M3))
+  /// float8 in blocks of 128 × 128, activations scaled in groups of 128.
+  public static let fp8Block = QuantizationScheme(
+    name: "FP8_BLOCK", weights: WeightQuantization(.float8E4M3, .perBlock(rows: 128, columns: 128)),
+    activations: .dynamicPerGroup(.float8E4M3, size: 128))
+
+  /// Every preset, in the order they are listed to people.
+  public static let all: [QuantizationScheme] = [.w4a16Asymmetric, .w4a16, .w8a16, .fp8Dynamic, .fp8Block, .fp8]
+
+  /// The preset of a name, in any case and with hyphens for underscores.
+  public static func named(_ name: String) -> QuantizationScheme? {
+    let wanted = name.uppercased().map { $0 == "-" ? "_" : $0 }
+    return all.first { $0.name == String(wanted) }
+  }
+
+  /// The same scheme with another group size; `nil` is the whole row.
+  ///
+  /// Schemes without groups come back as they are.
+  public func withGroupSize(_ size: Int?) -> QuantizationScheme {
+    guard case .perGroup = weights.granularity else { return self }
+    return QuantizationScheme(
+      name: name,
+      weights: WeightQuantization(
+        weights.format, size.map { .perGroup(size: $0) } ?? .perChannel, isSymmetric: weights.isSymmetric),
+      activations: activations)
+  }
+
+  /// Whether the scheme has groups whose size can be chosen.
+  public var hasGroups: Bool { if case .perGroup = weights.granularity { true } else { false } }
+}

@@ -1,0 +1,114 @@
+public import Kernels
+public import Tensors
+
+/// The weights of one linear as codes, scales and zero points: the one layout in memory.
+///
+/// Ŵ[n, k] = (code[n, k] − zeroPoint[g]) · scale[g], g the scale's rectangle that (n, k) lies in.
+public struct QuantizedTensor: Sendable {
+  /// How the weights are stored.
+  public let quantization: WeightQuantization
+  /// Number of output features.
+  public let outFeatures: Int
+  /// Number of input features.
+  public let inFeatures: Int
+  /// One byte a weight, `[outFeatures, inFeatures]`: signed integers in two's complement, or float8 codes.
+  public let codes: [UInt8]
+  /// `[rowGroups, columnGroups]`; each is exactly representable in ``scaleType``.
+  public let scales: [Float]
+  /// The element type that scales are stored in.
+  public let scaleType: DType
+  /// Like the scales; `nil` when symmetric.
+  public let zeroPoints: [Int8]?
+
+  /// A quantized matrix whose parts agree in size.
+  public init(
+    _ quantization: WeightQuantization, outFeatures: Int, inFeatures: Int, codes: [UInt8], scales: [Float],
+    scaleType: DType, zeroPoints: [Int8]?
+  ) {
+    self.quantization = quantization
+    self.outFeatures = outFeatures
+    self.inFeatures = inFeatures
+    self.codes = codes
+    self.scales = scales
+    self.scaleType = scaleType
+    self.zeroPoints = zeroPoints
+    precondition(codes.count == outFeatures * inFeatures, "\(codes.count) codes for \(outFeatures) × \(inFeatures)")
+    precondition(scales.count == grid.count, "\(scales.count) scales for \(grid.count) groups")
+    precondition((zeroPoints == nil) == quantization.isSymmetric, "zero points and symmetry disagree")
+    precondition(zeroPoints.map { $0.count == grid.count } ?? true, "as many zero points as scales")
+  }
+
+  /// Layout of the scales.
+  public var grid: ScaleGrid {
+    ScaleGrid(quantization.granularity, outFeatures: outFeatures, inFeatures: inFeatures)
+  }
+
+  /// Bits that the stored codes, scales and zero points take, by the widths of their types.
+  public var bitCount: Int {
+    let zeroBits = zeroPoints == nil ? 0 : quantization.format.bitWidth
+    return codes.count * quantization.format.bitWidth + scales.count * (scaleType.bitWidth + zeroBits)
+  }
+
+  /// Scales and zero points for each output feature: `[outFeatures, columnGroups]`.
+  private func spread<Value>(_ values: [Value]) -> [Value] {
+    let grid = grid
+    guard grid.rowsPerScale > 1 else { return values }
+    var result: [Value] = []
+    result.reserveCapacity(outFeatures * grid.columnGroups)
+    for row in 0..<outFeatures {
+      let start = row / grid.rowsPerScale * grid.columnGroups
+      result += values[start..<start + grid.columnGroups]
+    }
+    return result
+  }
+
+  /// The matrix in the kernels' layout.
+  public func packed() -> PackedMatrix {
+    let kind: PackedMatrix.Kind
+    var codes = codes
+    var zeros: [Float]?
+    switch quantization.format {
+    case .float8E4M3: kind = .float8E4M3
+    case .int(let bits) where bits <= 4:
+      kind = .uint4
+      codes = codes.map { $0 &+ 8 }
+      zeros = zeroPoints.map { spread($0).map { Float($0) + 8 } } ?? [Float](repeating: 8, count: outFeatures * grid.columnGroups)
+    case .int:
+      kind = .int8
+      zeros = zeroPoints.map { spread($0).map { Float($0) } }
+    }
+    return PackedMatrix(
+      kind, codes: codes, outFeatures: outFeatures, inFeatures: inFeatures, groupSize: grid.columnsPerScale,
+      scales: spread(scales), zeroPoints: zeros)
+  }
+
+  /// The weights that the codes stand for, `[outFeatures, inFeatures]`.
+  public func dequantized() -> Matrix {
+    let grid = grid
+    var values = [Float](repeating: 0, count: codes.count)
+    for row in 0..<outFeatures {
+      for group in 0..<grid.columnGroups {
+        let cell = row / grid.rowsPerScale * grid.columnGroups + group
+        let zero = zeroPoints.map { Float($0[cell]) } ?? 0
+        let start = row * inFeatures
+        for column in group * grid.columnsPerScale..<min(inFeatures, (group + 1) * grid.columnsPerScale) {
+          let code = codes[start + column]
+          let number: Float
+          if case .float8E4M3 = quantization.format {
+            number = Float8E4M3.decoded[Int(code)]
+          } else {
+            number = Float(Int8(bitPattern: code))
+          }
+          values[start + column] = (number - zero) * scales[cell]
+        }
+      }
+    }
+    return Matrix(rows: outFeatures, columns: inFeatures, values: values)
+  }
+}
+
+/// The numbers of float8 E4M3FN.
+public enum Float8E4M3 {
+  /// The value of each code.
+  public static let decoded: [Float] = Tensor(.float8E4M3, [256], bytes: Array(0...255)).floats()
+}

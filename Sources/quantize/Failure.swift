@@ -1,0 +1,70 @@
+import ArgumentParser
+import Checkpoints
+import Foundation
+import Models
+import Pipeline
+import Reports
+import Tensors
+import Tokenizers
+
+/// Turns errors into one sentence on standard error and an exit code: the only place where codes are decided.
+enum Failure: Error {
+  /// Accuracy is worse than allowed; the report says by how much.
+  case accuracy(String)
+
+  static let internalError: Int32 = 1
+  static let usage: Int32 = 2
+  static let refusedInput: Int32 = 3
+  static let worseThanAllowed: Int32 = 4
+  static let doesNotFit: Int32 = 5
+  static let interrupted: Int32 = 6
+  static let failedChecks: Int32 = 7
+
+  /// Says what went wrong, and returns the exit code.
+  static func report(_ error: any Error) -> Int32 {
+    if let code = error as? ExitCode { return code.rawValue }
+    guard let code = code(of: error) else {
+      // ArgumentParser's own: help and version are successes, everything else is wrong usage.
+      let code = Quantize.exitCode(for: error)
+      let text = Quantize.fullMessage(for: error)
+      if code == .success {
+        print(text)
+        return 0
+      }
+      say(text.hasSuffix("\n") ? String(text.dropLast()) : text)
+      return code == .validationFailure ? usage : internalError
+    }
+    say("quantize: \(error)")
+    return code
+  }
+
+  private static func code(of error: any Error) -> Int32? {
+    switch error {
+    case Failure.accuracy: worseThanAllowed
+    case let error as PipelineError:
+      switch error {
+      case .usage: usage
+      case .checkpoint(let error): self.code(of: error)
+      case .model, .tokenizer, .input: refusedInput
+      case .doesNotFit: doesNotFit
+      case .interrupted: interrupted
+      }
+    case let error as CheckpointError:
+      switch error {
+      case .file(let error): self.code(of: error)
+      case .corrupt: failedChecks
+      case .notFound, .malformed, .missingTensor: refusedInput
+      }
+    case let error as FileError: error.isOutOfSpace ? doesNotFit : refusedInput
+    case ReportsError.badLimit: usage
+    case is ModelError, is TokenizerError, is ReportsError: refusedInput
+    default: nil
+    }
+  }
+
+  static func say(_ text: String) { FileHandle.standardError.write(Data((text + "\n").utf8)) }
+}
+
+extension Failure: CustomStringConvertible {
+  var description: String { switch self { case .accuracy(let text): text } }
+}

@@ -1,0 +1,83 @@
+import Foundation
+import Pipeline
+import Reports
+
+/// What commands print, and the paths they write to.
+enum Output {
+  static func trimmed(_ path: String) -> String { path.hasSuffix("/") ? String(path.dropLast()) : path }
+
+  /// Refuses an output that cannot be meant.
+  static func check(_ path: String, force: Bool) throws {
+    guard path.hasSuffix("/") || path.hasSuffix(".tar.zst") else {
+      throw PipelineError.usage("-o \(path): expected NAME.tar.zst, or NAME/ for a folder")
+    }
+    if FileManager.default.fileExists(atPath: trimmed(path)), !force {
+      throw PipelineError.usage("\(trimmed(path)) is there already; choose another name or pass --force")
+    }
+  }
+
+  static func remove(_ path: String) throws {
+    let path = trimmed(path)
+    guard FileManager.default.fileExists(atPath: path) else { return }
+    do { try FileManager.default.removeItem(atPath: path) } catch {
+      throw PipelineError.input("cannot replace \(path): \(error.localizedDescription)")
+    }
+  }
+
+  /// Such as `3.42 MB`.
+  static func size(_ bytes: Int) -> String {
+    let (value, unit): (Double, String) =
+      switch bytes {
+      case 1_000_000_000...: (Double(bytes) / 1e9, "GB")
+      case 1_000_000...: (Double(bytes) / 1e6, "MB")
+      default: (Double(bytes) / 1e3, "kB")
+      }
+    return number(value, value < 10 ? 2 : 1) + " " + unit
+  }
+
+  static func number(_ value: Double, _ digits: Int) -> String { String(format: "%.\(digits)f", value) }
+
+  static func percent(_ share: Double, _ digits: Int = 2) -> String { number(share * 100, digits) + " %" }
+
+  /// Prints a report's summary, and throws if a limit was not held.
+  static func show(_ report: Report, json: Bool, folder: String?) throws {
+    if json { print(report.json().compactText) } else { printSummary(report, folder: folder) }
+    let failed = report.gate.filter { $0.verdict == .failed }
+    if !failed.isEmpty {
+      throw Failure.accuracy(
+        "accuracy is worse than allowed: "
+          + failed.map { "\($0.measure.rawValue) is \(number($0.value, 4)), the limit is \(number($0.limit, 4))" }
+          .joined(separator: "; "))
+    }
+  }
+
+  private static func printSummary(_ report: Report, folder: String?) {
+    print(report.candidate.name)
+    if let size = report.size {
+      let share = Double(size.bytes) / Double(max(1, size.referenceBytes))
+      var line = "  size         \(self.size(size.bytes)), \(percent(share, 1)) of \(self.size(size.referenceBytes))"
+      if let bits = size.weightsBitsPerWeight { line += "; quantized linears \(number(bits, 2)) bits a weight on disk" }
+      print(line)
+    }
+    if let accuracy = report.accuracy, let comparison = accuracy.comparison {
+      print("  perplexity   \(text(accuracy.referencePerplexity, 3)) → \(text(comparison.perplexity, 3)), "
+        + "×\(text(comparison.perplexityRatio, 4))")
+      print("  KL           mean \(text(comparison.divergence.mean, 5)), 99 % \(number(comparison.divergence.p99.value, 4))"
+        + ", largest \(number(comparison.divergence.max.value, 3)) nats")
+      print("  top token    \(percent(comparison.top1Agreement.value, 1)) the same")
+      print("  measured on  \(accuracy.tokens) tokens in \(accuracy.windows) windows of \(report.text?.source ?? "text")")
+    }
+    let kept = report.folds.count { $0.kept }
+    if !report.folds.isEmpty { print("  folds        \(kept) of \(report.folds.count) kept") }
+    for check in report.gate {
+      print("  limit        \(check.measure.rawValue) \(number(check.value, 5)), allowed \(number(check.limit, 5)): \(check.verdict.rawValue)")
+    }
+    for warning in report.warnings { print("  note         \(warning)") }
+    if let folder { print("  report       \(folder)/report.html") }
+  }
+
+  private static func text(_ estimate: Estimate, _ digits: Int) -> String {
+    guard let low = estimate.low, let high = estimate.high else { return number(estimate.value, digits) }
+    return "\(number(estimate.value, digits)) (\(number(low, digits))–\(number(high, digits)))"
+  }
+}

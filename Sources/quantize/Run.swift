@@ -1,0 +1,227 @@
+import ArgumentParser
+import Calibration
+import Foundation
+import Pipeline
+import Quantization
+import Reports
+import StrictJSON
+
+/// Options that make a recipe.
+struct RecipeOptions: ParsableArguments {
+  @Option(
+    help: ArgumentHelp(
+      "How weights are stored: " + QuantizationScheme.all.map(\.name).joined(separator: ", ") + " (any case).",
+      valueName: "name"))
+  var scheme: String?
+
+  @Option(help: ArgumentHelp("How weights are prepared: awq, or rtn (round to nearest).", valueName: "name"))
+  var method: String?
+
+  @Option(
+    help: ArgumentHelp("Weights of a row that share a scale: 32, 64, 128, 256…, or -1 for the whole row.", valueName: "n"))
+  var groupSize: Int?
+
+  @Option(
+    help: ArgumentHelp(
+      "Linear to keep in full precision: its name, or re: and a regular expression for the whole name. May be repeated.",
+      valueName: "pattern"))
+  var ignore: [String] = []
+
+  @Option(
+    help: ArgumentHelp(
+      "lm_head or model.embed_tokens, to be quantized as well (they are kept otherwise). May be repeated.",
+      valueName: "pattern"))
+  var include: [String] = []
+
+  @Option(help: ArgumentHelp("A recipe file in YAML; options on the command line win over it.", valueName: "file"))
+  var recipe: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "Calibration text: builtin, a UTF-8 file, or .jsonl with a \"text\" a line. May be repeated.", valueName: "file"))
+  var calibration: [String] = []
+
+  @Option(help: ArgumentHelp("The most windows of calibration text (default 128).", valueName: "n"))
+  var samples: Int?
+
+  @Option(help: ArgumentHelp("Tokens of a calibration window (default 512).", valueName: "n"))
+  var seqlen: Int?
+
+  func make() throws -> Recipe {
+    var result = Recipe()
+    if let recipe {
+      let data: Data
+      do { data = try Data(contentsOf: URL(filePath: recipe)) } catch {
+        throw PipelineError.usage("cannot read the recipe \(recipe): \(error.localizedDescription)")
+      }
+      result = try Recipe(yaml: String(decoding: data, as: UTF8.self), file: recipe)
+    }
+    if let scheme {
+      guard let found = QuantizationScheme.named(scheme) else {
+        throw PipelineError.usage(
+          "--scheme \(scheme) is not known; known are \(QuantizationScheme.all.map(\.name).joined(separator: ", "))")
+      }
+      result.scheme = found
+    }
+    if let groupSize {
+      guard result.scheme.hasGroups else {
+        throw PipelineError.usage("--group-size is given, but \(result.scheme.name) has no groups")
+      }
+      guard groupSize == -1 || (16...65_536).contains(groupSize) else {
+        throw PipelineError.usage("--group-size \(groupSize): expected 16 or more, or -1 for the whole row")
+      }
+      result.scheme = result.scheme.withGroupSize(groupSize == -1 ? nil : groupSize)
+    }
+    if let method {
+      guard let found = Method(rawValue: method.lowercased()) else {
+        throw PipelineError.usage("--method \(method) is not known; known are awq, rtn")
+      }
+      result.method = found
+    }
+    result.ignore += ignore
+    result.include += include
+    if !calibration.isEmpty { result.calibration = calibration }
+    if let samples { result.samples = try positive(samples, "--samples") }
+    if let seqlen { result.sequenceLength = try positive(seqlen, "--seqlen") }
+    return result
+  }
+
+  private func positive(_ value: Int, _ option: String) throws -> Int {
+    guard value > 1 else { throw PipelineError.usage("\(option) \(value): expected 2 or more") }
+    return value
+  }
+}
+
+/// `quantize MODEL -o OUT`: the main job.
+struct Run: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Quantize a model into an artifact, and verify it (the default command).",
+    discussion: """
+      Plans first and refuses what cannot fit; writes OUT.partial and renames it when it is whole; then loads the \
+      artifact with the quantized kernels, runs held-out text through it and the original, and writes a report beside it.
+
+      A width that the group size does not divide gets a smaller group, and the report says so. A fold of activation- \
+      aware scales that does not lower the held-out loss of its block is dropped.
+
+      EXAMPLES
+        quantize ./llama -o llama.tar.zst
+        quantize ./llama -o llama.tar.zst --scheme FP8_DYNAMIC --max-ppl-increase 0.5%
+        quantize ./llama -o llama-folder/ --group-size 64 --ignore 're:.*down_proj'
+        quantize Qwen/Qwen2.5-0.5B -o q.tar.zst --calibration chats.jsonl --samples 256 --max-kl 0.05
+      """)
+
+  @Argument(help: "A folder, a safetensors file, or org/name in the Hugging Face cache.")
+  var model: String
+
+  @Option(
+    name: .shortAndLong,
+    help: ArgumentHelp("NAME.tar.zst, or NAME/ for a folder of the same files uncompressed.", valueName: "out"))
+  var output: String
+
+  @OptionGroup(title: "What to do") var recipeOptions: RecipeOptions
+  @OptionGroup(title: "Limits") var gateOptions: GateOptions
+  @OptionGroup(title: "Verification") var textOptions: TextOptions
+
+  @Flag(help: "Do not verify.")
+  var noVerify = false
+
+  @Option(help: ArgumentHelp("Folder of the report (default NAME.report beside the artifact).", valueName: "dir"))
+  var report: String?
+
+  @Option(help: ArgumentHelp("Refuse to start if more memory than this would be needed, such as 8G.", valueName: "size"))
+  var maxMemory: ByteCount?
+
+  @Flag(help: "Continue what an interrupted run has left; the result has the same bytes.")
+  var resume = false
+
+  @Flag(help: "Replace an output that is there already.")
+  var force = false
+
+  @OptionGroup(title: "General") var work: WorkOptions
+
+  func run() throws {
+    work.apply()
+    let gate = try gateOptions.gate()
+    if noVerify && !gate.isEmpty { throw PipelineError.usage("--no-verify leaves nothing to hold the limits against") }
+    try Output.check(output, force: force)
+    var request = QuantizationRun.Request(model: model, output: output, recipe: try recipeOptions.make())
+    request.resumes = resume
+    request.maximumMemory = maxMemory?.bytes
+    let progress = work.progress()
+    let run = try QuantizationRun(request)
+    if force { try Output.remove(output) }
+    for remark in run.remarks where !work.quiet { Failure.say("note: \(remark)") }
+    let outcome = try run.execute(progress: progress.show)
+    let path = Output.trimmed(output)
+    guard !noVerify else {
+      progress.finish()
+      if work.json {
+        print(
+          JSONValue.object([
+            "artifact": .string(path), "bytes": .integer(outcome.summary.byteCount),
+            "sha256": .string(outcome.summary.sha256),
+          ]).compactText)
+      } else {
+        print("\(path)  \(Output.size(outcome.summary.byteCount))  sha256 \(outcome.summary.sha256)")
+      }
+      return
+    }
+    var verification = Verification.Request(reference: model, candidate: path)
+    textOptions.apply(to: &verification)
+    verification.gate = gate
+    var found = try Verification.run(verification, progress: progress.show)
+    found.add(outcome, of: run)
+    progress.finish()
+    let folder = report ?? ReportFolder.beside(output)
+    try ReportFolder.write(found, to: folder)
+    try Output.show(found, json: work.json, folder: folder)
+  }
+}
+
+/// `quantize plan MODEL`: what a run would do and take.
+struct PlanCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "plan", abstract: "Show what a run would write and need, without doing it.",
+    discussion: "Reads headers and the tokenizer only. Exit 5 if it cannot fit.")
+
+  @Argument(help: "A folder, a safetensors file, or org/name in the Hugging Face cache.")
+  var model: String
+
+  @Option(name: .shortAndLong, help: ArgumentHelp("Where it would be written.", valueName: "out"))
+  var output = "./out.tar.zst"
+
+  @OptionGroup(title: "What to do") var recipeOptions: RecipeOptions
+
+  @Option(help: ArgumentHelp("Memory the run may need, such as 8G.", valueName: "size"))
+  var maxMemory: ByteCount?
+
+  @Flag(help: "Print JSON.")
+  var json = false
+
+  func run() throws {
+    var request = QuantizationRun.Request(model: model, output: output, recipe: try recipeOptions.make())
+    request.maximumMemory = maxMemory?.bytes
+    let run = try QuantizationRun(request)
+    let source = run.model.checkpoint.weights.tensors.reduce(0) { $0 + $1.byteCount }
+    var groups: [(String, Int)] = []
+    for linear in run.plan.linears {
+      let title = linear.scheme.map { "\($0.name), \($0.weights.granularity.phrase), \(linear.method.rawValue)" } ?? "kept"
+      if let index = groups.firstIndex(where: { $0.0 == title }) { groups[index].1 += 1 } else { groups.append((title, 1)) }
+    }
+    if json {
+      print(
+        JSONValue.object([
+          "sourceBytes": .integer(source), "outputBytesBeforeCompression": .integer(run.plan.byteCount),
+          "peakMemory": .integer(run.expectedMemory),
+          "linears": .object(JSONObject(groups.map { .init($0.0, .integer($0.1)) })),
+          "remarks": .array(run.remarks.map { .string($0) }),
+        ]).prettyText, terminator: "")
+      return
+    }
+    print("source    \(Output.size(source)) of tensors")
+    print("output    \(Output.size(run.plan.byteCount)) before compression")
+    print("memory    about \(Output.size(run.expectedMemory)) at the highest")
+    for (title, count) in groups { print("linears   \(count) × \(title)") }
+    for remark in run.remarks { print("note      \(remark)") }
+  }
+}
