@@ -18,8 +18,9 @@ public struct ModelInputs: Sendable {
 
   /// Opens a model: a folder, a safetensors file, an artifact, or `org/name` in the Hugging Face cache.
   public static func openModel(
-    _ name: String, environment: [String: String] = ProcessInfo.processInfo.environment
+    _ name: String, environment: [String: String]? = nil
   ) throws -> LanguageModel {
+    let environment = environment ?? ProcessInfo.processInfo.environment
     do { return try LanguageModel(try Checkpoint(name, environment: environment)) } catch {
       throw PipelineError.wrapping(error)
     }

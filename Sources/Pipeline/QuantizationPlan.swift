@@ -1,7 +1,7 @@
 public import Checkpoints
 public import Models
-public import Quantization
-public import Tensors
+internal import Quantization
+internal import Tensors
 
 /// Everything that is decided before the first weight is read: what becomes of each tensor, and what it takes.
 public struct QuantizationPlan: Sendable {
@@ -124,9 +124,9 @@ public struct QuantizationPlan: Sendable {
 
   private static func outputs(_ units: [Unit], _ model: LanguageModel) throws -> [ArtifactPlan.PlannedTensor] {
     try units.flatMap { unit in
-      let outputs = try unit.steps.flatMap { try outputs($0, model) }
-      return outputs.enumerated().map { index, output in
-        ArtifactPlan.PlannedTensor(output.0, compression: output.1, endsGroup: index == outputs.count - 1)
+      let written = try unit.steps.flatMap { try outputs($0, model) }
+      return written.enumerated().map { index, output in
+        ArtifactPlan.PlannedTensor(output.0, compression: output.1, endsGroup: index == written.count - 1)
       }
     }
   }

@@ -1,10 +1,10 @@
-public import Calibration
+internal import Calibration
 public import Checkpoints
 internal import Foundation
 internal import Kernels
 public import Models
 public import Reports
-public import StrictJSON
+internal import StrictJSON
 internal import Tensors
 
 /// One run of `quantize`: plan, one pass over the layers, artifact.

@@ -1,6 +1,6 @@
 internal import Calibration
 internal import Quantization
-public import StrictJSON
+internal import StrictJSON
 internal import Yams
 
 extension Recipe {

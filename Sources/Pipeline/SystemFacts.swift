@@ -1,5 +1,5 @@
 internal import Foundation
-public import Kernels
+internal import Kernels
 public import Reports
 
 /// What this program and this machine are, for reports.

@@ -1,8 +1,10 @@
-public import Checkpoints
+internal import Checkpoints
 internal import Foundation
-public import Models
+internal import Models
+internal import Quantization
 public import Reports
 internal import StrictJSON
+internal import Tensors
 
 /// Compares two models on held-out text and writes down what it found.
 public struct Verification: Sendable {

@@ -1,7 +1,26 @@
 internal import CKernels
+internal import Checkpoints
+internal import Kernels
 public import Models
-public import Quantization
-public import Tensors
+internal import Quantization
+internal import Tensors
+
+/// Why two models cannot be compared.
+public enum ComparisonError: Error, Equatable, CustomStringConvertible {
+  /// Their tokens do not mean the same.
+  case differentVocabularies(reference: Int, candidate: Int)
+  /// No window holds two tokens.
+  case nothingToScore
+
+  /// One sentence.
+  public var description: String {
+    switch self {
+    case .differentVocabularies(let reference, let candidate):
+      "the models' vocabularies differ: \(reference) tokens and \(candidate)"
+    case .nothingToScore: "the text has no window of two tokens, so there is nothing to score"
+    }
+  }
+}
 
 /// Runs two models over the same windows of text, layer by layer, and compares what comes out.
 ///
@@ -34,7 +53,7 @@ public struct ModelComparison: Sendable {
   ///   - seed: of the bootstrap.
   public init(
     reference: LanguageModel, candidate: LanguageModel?, windows: [[Int]], seed: UInt64 = 0
-  ) throws(ReportsError) {
+  ) throws(ComparisonError) {
     if let candidate, candidate.configuration.vocabularySize != reference.configuration.vocabularySize {
       throw .differentVocabularies(
         reference: reference.configuration.vocabularySize, candidate: candidate.configuration.vocabularySize)
@@ -82,7 +101,7 @@ public struct ModelComparison: Sendable {
       }
     }
     try progress(units - 1, units, "logits")
-    guard let summary = try score(models, streams, chunks) else { throw ReportsError.nothingToScore }
+    guard let summary = try score(models, streams, chunks) else { throw ComparisonError.nothingToScore }
     return Result(summary: summary, layers: linears)
   }
 
@@ -146,7 +165,7 @@ public struct ModelComparison: Sendable {
     old(&copy, sequences: sequences, rotary: oldRotary) { name, _, output in outputs[name] = output }
     copy = hidden
     let foldable = Set(
-      candidate.architecture.folds.compactMap { fold in
+      candidate.architecture.folds.compactMap { (fold: Fold) -> String? in
         if case .norm = fold.source { nil } else { fold.sourceName }
       })
     new(&copy, sequences: sequences, rotary: newRotary) { name, _, output in
@@ -186,7 +205,7 @@ public struct ModelComparison: Sendable {
     let noise = ck_sum_of_squares(difference, difference.count)
     let signal = ck_sum_of_squares(expected.values, expected.values.count)
     guard noise > 0, signal > 0 else { return noise > 0 ? 0 : 200 }
-    return min(200, 10 * (signal / noise).commonLogarithm)
+    return min(200, 10 * (signal / noise).decimalLogarithm)
   }
 
   static func cosine(_ expected: Matrix, _ found: Matrix) -> Double {

@@ -57,7 +57,7 @@ enum Failure: Error {
       }
     case let error as FileError: error.isOutOfSpace ? doesNotFit : refusedInput
     case ReportsError.badLimit: usage
-    case is ModelError, is TokenizerError, is ReportsError: refusedInput
+    case is ModelError, is TokenizerError, is ReportsError, is ComparisonError: refusedInput
     default: nil
     }
   }
