@@ -93,6 +93,7 @@ let package = Package(
     // tests
     .target(name: "TestSupport", dependencies: ["Tensors", "StrictJSON"], path: "Tests/TestSupport", swiftSettings: strict),
     tests(of: "StrictJSON"),
+    tests(of: "Tokenizers", uses: ["StrictJSON"], resources: [.copy("Vectors")]),
     tests(of: "Tensors", uses: ["CKernels"]),
     tests(of: "Checkpoints", uses: ["StrictJSON", "Tensors"], resources: [.copy("Vectors")]),
     tests(of: "Kernels", uses: ["Tensors", "CKernels"]),
