@@ -2,6 +2,7 @@ import ArgumentParser
 import Checkpoints
 import Foundation
 import Pipeline
+import Quantization
 import StrictJSON
 import Tensors
 

@@ -5,6 +5,7 @@ import Models
 import Pipeline
 import StrictJSON
 import Tensors
+import Tokenizers
 
 /// `quantize logits MODEL`.
 struct Logits: ParsableCommand {

@@ -1,6 +1,7 @@
 import Foundation
 import Pipeline
 import Reports
+import StrictJSON
 
 /// What commands print, and the paths they write to.
 enum Output {

@@ -1,6 +1,8 @@
 import ArgumentParser
 import Calibration
+import Checkpoints
 import Foundation
+import Models
 import Pipeline
 import Quantization
 import Reports
