@@ -16,6 +16,12 @@ public struct ModelInputs: Sendable {
   /// The token that the model wants before every text, if it wants one.
   public let beginToken: Int?
 
+  /// The token to put before every window cut out of a text.
+  ///
+  /// A begin token of its own, as Llama's, belongs there: the first positions lean on it. One that also ends texts
+  /// says that a new text starts, which is wrong in the middle of one: it raised the pocket model's perplexity by 9 %.
+  public var windowBegin: Int? { beginToken.flatMap { model.configuration.endTokens.contains($0) ? nil : $0 } }
+
   /// Opens a model: a folder, a safetensors file, an artifact, or `org/name` in the Hugging Face cache.
   public static func openModel(
     _ name: String, environment: [String: String]? = nil

@@ -70,7 +70,7 @@ public struct QuantizationRun: Sendable {
       let text = try TextSource(recipe.calibration)
       let inputs = try ModelInputs(model)
       let windows = try TokenWindows(
-        text, tokenizer: inputs.tokenizer, separator: inputs.separator,
+        text, tokenizer: inputs.tokenizer, separator: inputs.separator, begin: inputs.windowBegin,
         length: min(recipe.sequenceLength, model.configuration.maximumPositions), limit: recipe.samples)
       self.windows = windows
       calibration = Report.Calibration(

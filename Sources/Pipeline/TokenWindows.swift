@@ -17,15 +17,22 @@ public struct TokenWindows: Sendable {
   /// A remainder is kept if it is at least half a window, or all there is.
   ///
   /// - Parameters:
+  ///   - begin: put before every window, for models that want it before every text: without it the first positions of
+  ///     a window, where attention has nothing else to rest on, are unlike anything the model was trained on.
   ///   - limit: the most windows; they are then taken evenly over the whole, so that every kind of text has its share.
-  public init(_ text: TextSource, tokenizer: Tokenizer, separator: Int?, length: Int, limit: Int? = nil) throws {
+  public init(
+    _ text: TextSource, tokenizer: Tokenizer, separator: Int?, begin: Int?, length: Int, limit: Int? = nil
+  ) throws {
     self.length = length
     var ids: [Int] = []
     for document in text.documents {
       if let separator { ids.append(separator) }
       ids += tokenizer.encode(document, addingSpecialTokens: false)
     }
-    var all = stride(from: 0, to: ids.count, by: length).map { Array(ids[$0..<min(ids.count, $0 + length)]) }
+    let step = begin == nil ? length : length - 1
+    var all = stride(from: 0, to: ids.count, by: step).map { start in
+      (begin.map { [$0] } ?? []) + ids[start..<min(ids.count, start + step)]
+    }
     if let last = all.last, all.count > 1, last.count < (length + 1) / 2 { all.removeLast() }
     if let limit, all.count > limit {
       windows = (0..<limit).map { all[$0 * all.count / limit] }

@@ -84,7 +84,7 @@ public struct Verification: Sendable {
     let positions = min(reference.configuration.maximumPositions, candidate.configuration.maximumPositions)
     let length = min(request.sequenceLength, positions)
     let windows = try TokenWindows(
-      text, tokenizer: inputs.tokenizer, separator: inputs.separator, length: length,
+      text, tokenizer: inputs.tokenizer, separator: inputs.separator, begin: inputs.windowBegin, length: length,
       limit: max(1, request.tokens / length))
     report.text = .init(
       source: text.name, tokens: windows.tokenCount, windowLength: length, digest: text.digest)
