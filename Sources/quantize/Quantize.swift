@@ -32,7 +32,7 @@ struct Quantize: ParsableCommand {
     version: "quantize \(SystemFacts.version)",
     subcommands: [
       Run.self, PlanCommand.self, Verify.self, Evaluate.self, Logits.self, Tokenize.self, Inspect.self, Generate.self,
-      Demo.self,
+      Bench.self, Demo.self,
     ],
     defaultSubcommand: Run.self)
 }
