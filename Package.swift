@@ -95,7 +95,7 @@ let package = Package(
     tests(of: "StrictJSON"),
     tests(of: "Tokenizers", uses: ["StrictJSON"], resources: [.copy("Vectors")]),
     tests(of: "Tensors", uses: ["CKernels"]),
-    tests(of: "Checkpoints", uses: ["StrictJSON", "Tensors"], resources: [.copy("Vectors")]),
+    tests(of: "Checkpoints", uses: ["StrictJSON", "Tensors", "Kernels"], resources: [.copy("Vectors")]),
     tests(of: "Kernels", uses: ["Tensors", "CKernels"]),
   ],
   swiftLanguageModes: [.v6]

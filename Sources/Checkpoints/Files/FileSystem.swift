@@ -58,26 +58,30 @@ enum FileSystem {
 
   /// The path up to its last slash: `.` for a bare name.
   static func parent(_ path: String) -> String {
-    guard let slash = path.lastIndex(of: "/") else { return "." }
+    guard let slash = path.utf8.lastIndex(of: UInt8(ascii: "/")) else { return "." }
     return slash == path.startIndex ? "/" : String(path[..<slash])
   }
 
   /// What follows the last slash.
   static func lastComponent(_ path: String) -> String {
-    path.split(separator: "/").last.map(String.init) ?? path
+    path.utf8.split(separator: UInt8(ascii: "/")).last.map { String(Substring($0)) } ?? path
   }
 
   /// Why a path is not a plain relative one that stays below its folder, or `nil` when it is.
   ///
   /// Drive letters and backslashes are refused on every system, so that a folder means the same everywhere.
   static func problem(withRelativePath path: String) -> String? {
-    if path.isEmpty { return "is empty" }
-    if path.utf8.contains(0) { return "contains a NUL byte" }
-    if path.hasPrefix("/") { return "is absolute" }
-    if path.contains("\\") || path.contains(":") { return "contains a backslash or a colon" }
-    let parts = path.split(separator: "/", omittingEmptySubsequences: false)
-    if parts.contains("..") { return "leaves the folder" }
-    if parts.contains("") || parts.contains(".") { return "has an empty part or a dot for a part" }
+    // Byte by byte, as the system reads it: to Swift a slash before a combining accent is another character.
+    let bytes = Array(path.utf8)
+    if bytes.isEmpty { return "is empty" }
+    if bytes.contains(0) { return "contains a NUL byte" }
+    if bytes.first == UInt8(ascii: "/") { return "is absolute" }
+    if bytes.contains(UInt8(ascii: "\\")) || bytes.contains(UInt8(ascii: ":")) {
+      return "contains a backslash or a colon"
+    }
+    let parts = bytes.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
+    if parts.contains([0x2E, 0x2E]) { return "leaves the folder" }
+    if parts.contains([]) || parts.contains([0x2E]) { return "has an empty part or a dot for a part" }
     return nil
   }
 }

@@ -8,7 +8,21 @@ extension SafetensorsHeader {
   ///   - storage: the whole file.
   ///   - path: its name, for messages.
   public init(reading storage: TensorStorage, path: String) throws(CheckpointError) {
-    let text = try HeaderText(of: storage, path: path)
+    try self.init(fileByteCount: storage.bytes.count, path: path) { range throws(CheckpointError) in
+      storage.copy(range)
+    }
+  }
+
+  /// The same for a file that lies inside another.
+  ///
+  /// - Parameters:
+  ///   - fileByteCount: bytes of the whole file.
+  ///   - path: its name, for messages.
+  ///   - read: the bytes of a range of the file.
+  init(
+    fileByteCount: Int, path: String, read: (Range<Int>) throws(CheckpointError) -> [UInt8]
+  ) throws(CheckpointError) {
+    let text = try HeaderText(fileByteCount: fileByteCount, path: path, read: read)
     var entries: [(Entry, member: Int)] = []
     var names = Set<String>()
     var metadata: [String: String] = [:]
@@ -41,10 +55,12 @@ private struct HeaderText {
   let fileByteCount: Int
 
   /// Checks 1 to 4: the length, and that the text is UTF-8.
-  init(of storage: TensorStorage, path: String) throws(CheckpointError) {
+  init(
+    fileByteCount: Int, path: String, read: (Range<Int>) throws(CheckpointError) -> [UInt8]
+  ) throws(CheckpointError) {
     self.path = path
-    fileByteCount = storage.bytes.count
-    let start = storage.copy(0..<min(fileByteCount, 24))
+    self.fileByteCount = fileByteCount
+    let start = try read(0..<min(fileByteCount, 24))
     func refuse(_ offset: Int, _ problem: String) -> CheckpointError {
       .malformed(file: path, offset: offset, tensor: nil, problem: problem)
     }
@@ -62,7 +78,7 @@ private struct HeaderText {
     guard announced <= fileByteCount - 8 else {
       throw refuse(0, "the header claims \(announced) bytes, but only \(fileByteCount - 8) follow")
     }
-    text = storage.copy(8..<8 + Int(announced))
+    text = try read(8..<8 + Int(announced))
     if let place = Self.firstInvalidUTF8(text) { throw refuse(8 + place, "the header is not valid UTF-8") }
   }
 
