@@ -91,7 +91,8 @@ let package = Package(
     .systemLibrary(name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
     .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
     // tests
-    .target(name: "TestSupport", dependencies: ["Tensors", "StrictJSON"], path: "Tests/TestSupport", swiftSettings: strict),
+    .target(
+      name: "TestSupport", dependencies: ["Tensors", "StrictJSON"], path: "Tests/TestSupport", swiftSettings: strict),
     tests(of: "StrictJSON"),
     tests(of: "Tokenizers", uses: ["StrictJSON"], resources: [.copy("Vectors")]),
     tests(of: "Tensors", uses: ["CKernels"]),

@@ -146,7 +146,8 @@ struct BlockSearch {
       switch candidate.weights[name] {
       case .quantized(let tensor): layer[linear: name].weight = .matrix(tensor.dequantized())
       case .folded(let matrix): layer[linear: name].weight = .matrix(matrix)
-      case .unchanged, nil: layer[linear: name].weight = originals[name].map { .matrix($0) } ?? layer[linear: name].weight
+      case .unchanged, nil:
+        layer[linear: name].weight = originals[name].map { .matrix($0) } ?? layer[linear: name].weight
       }
     }
     for (name, bias) in candidate.biases { layer[linear: name].bias = bias }

@@ -66,7 +66,8 @@ public enum ClipSearch {
     }
 
     /// dᵀ·H·d of each row.
-    func errors(_ rows: Int, _ difference: UnsafePointer<Float>, _ scratch: UnsafeMutablePointer<Float>,
+    func errors(
+      _ rows: Int, _ difference: UnsafePointer<Float>, _ scratch: UnsafeMutablePointer<Float>,
       _ result: UnsafeMutablePointer<Double>
     ) {
       guard gram.isEmpty else {

@@ -34,9 +34,10 @@ public struct LayerObservation: Sendable {
       let linear = layer[linear: name]
       var size = 0
       if let weights = schemes[name]?.weights, case .int(let bits) = weights.format, bits < 8 {
-        size = ScaleGrid(
-          weights.granularity, outFeatures: linear.outFeatures, inFeatures: linear.inFeatures
-        ).columnsPerScale
+        size =
+          ScaleGrid(
+            weights.granularity, outFeatures: linear.outFeatures, inFeatures: linear.inFeatures
+          ).columnsPerScale
       }
       sizes[key] = max(sizes[key] ?? 0, size)
       if statistics[key] == nil || sizes[key] == size {

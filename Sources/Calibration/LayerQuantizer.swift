@@ -81,10 +81,12 @@ public struct LayerQuantizer: Sendable {
   public func roundedToNearest() -> QuantizedLayer {
     var result = QuantizedLayer()
     for name in DecoderLayer.linearNames {
-      result.weights[name] = schemes[name].map { scheme in
-        .quantized(
-          RoundToNearest.quantized(Self.matrix(layer[linear: name]), as: scheme.weights, scaleType: scaleType(scheme)))
-      } ?? .unchanged
+      result.weights[name] =
+        schemes[name].map { scheme in
+          .quantized(
+            RoundToNearest.quantized(Self.matrix(layer[linear: name]), as: scheme.weights, scaleType: scaleType(scheme))
+          )
+        } ?? .unchanged
     }
     return result
   }

@@ -71,7 +71,8 @@ public struct CausalAttention: Sendable {
             let target = output + rows.lowerBound * queries.columns + head * headDimension
             // One row goes to the matrix-vector product: sgemm is four times slower there.
             if rows.count == 1 {
-              cblas_sgemv(CblasRowMajor, CblasNoTrans, Int32(span), width, 1, key, Int32(keys.columns), query, 1, 0, scores, 1)
+              cblas_sgemv(
+                CblasRowMajor, CblasNoTrans, Int32(span), width, 1, key, Int32(keys.columns), query, 1, 0, scores, 1)
             } else {
               cblas_sgemm(
                 CblasRowMajor, CblasNoTrans, CblasTrans, Int32(rows.count), Int32(span), width, 1, query,
@@ -86,10 +87,12 @@ public struct CausalAttention: Sendable {
               for hidden in end..<span { line[hidden] = 0 }
             }
             if rows.count == 1 {
-              cblas_sgemv(CblasRowMajor, CblasTrans, Int32(span), width, 1, value, Int32(values.columns), scores, 1, 0, target, 1)
+              cblas_sgemv(
+                CblasRowMajor, CblasTrans, Int32(span), width, 1, value, Int32(values.columns), scores, 1, 0, target, 1)
             } else {
               cblas_sgemm(
-                CblasRowMajor, CblasNoTrans, CblasNoTrans, Int32(rows.count), width, Int32(span), 1, scores, Int32(span),
+                CblasRowMajor, CblasNoTrans, CblasNoTrans, Int32(rows.count), width, Int32(span), 1, scores,
+                Int32(span),
                 value, Int32(values.columns), 0, target, Int32(queries.columns))
             }
           }

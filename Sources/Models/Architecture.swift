@@ -69,7 +69,9 @@ public struct Fold: Sendable, Hashable {
 
   /// Name within the layer of what is divided.
   public var sourceName: String {
-    switch source { case .norm(let name), .valueHeads(let name), .linear(let name): name }
+    switch source {
+    case .norm(let name), .valueHeads(let name), .linear(let name): name
+    }
   }
 
   /// Such as `input_layernorm → q_proj, k_proj, v_proj`.

@@ -60,7 +60,9 @@ extension ConfigurationReader {
     let headDimension = try count("head_dim", default: hidden / heads)
     let layers = try count("num_hidden_layers")
     if let types = value("layer_types")?.arrayValue {
-      guard types.count == layers else { throw refusal("layer_types", "has \(types.count) entries for \(layers) layers") }
+      guard types.count == layers else {
+        throw refusal("layer_types", "has \(types.count) entries for \(layers) layers")
+      }
       if let odd = types.first(where: { $0.stringValue != "full_attention" }) {
         throw refusal("layer_types", "has \(odd.compactText), expected \"full_attention\"")
       }
@@ -71,7 +73,8 @@ extension ConfigurationReader {
       headDimension: headDimension, normEpsilon: Float(try positive("rms_norm_eps", default: 1e-6)),
       rotary: try rotaryEmbedding(dimension: headDimension),
       tiesEmbeddings: try flag("tie_word_embeddings", default: false), hasQueryKeyValueBias: false,
-      hasOutputBias: false, hasFeedForwardBias: false, maximumPositions: try count("max_position_embeddings", default: 2048),
+      hasOutputBias: false, hasFeedForwardBias: false,
+      maximumPositions: try count("max_position_embeddings", default: 2048),
       endTokens: try tokens("eos_token_id"), beginToken: try tokens("bos_token_id").first)
   }
 }

@@ -158,7 +158,8 @@ struct LayerPass {
 
   private func requireFinite(_ tensor: Tensor, _ name: String) throws {
     guard tensor.dtype.isFullPrecision, let index = tensor.firstNonFinite else { return }
-    let place = tensor.shape.rank == 2 ? "row \(index / tensor.shape[1]), column \(index % tensor.shape[1])" : "element \(index)"
+    let place =
+      tensor.shape.rank == 2 ? "row \(index / tensor.shape[1]), column \(index % tensor.shape[1])" : "element \(index)"
     throw PipelineError.input(
       "\(model.checkpoint.name): tensor \"\(name)\" holds NaN or infinity at \(place); the checkpoint is damaged")
   }

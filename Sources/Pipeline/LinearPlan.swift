@@ -48,7 +48,8 @@ extension Recipe {
       let fitted = scheme?.fitted(to: linear.columns)
       var remark: String?
       if let scheme, let fitted, fitted != scheme {
-        remark = "\(linear.columns) columns are not a multiple of the group size; \(fitted.weights.granularity.phrase) instead"
+        remark =
+          "\(linear.columns) columns are not a multiple of the group size; \(fitted.weights.granularity.phrase) instead"
       }
       // The two ends of the model feed nothing that scales could be folded into.
       return LinearPlan(

@@ -3,7 +3,7 @@ internal import Synchronization
 
 /// Something that happened during a run, for a progress bar or a log.
 public struct ProgressEvent: Sendable {
-  /// What the run is doing: `plan`, `calibrate`, `write`, `verify`…
+  /// What the run is doing, such as `quantize` or `verify`.
   public let stage: String
   /// Units done in this stage.
   public let done: Int

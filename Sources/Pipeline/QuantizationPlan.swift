@@ -13,7 +13,9 @@ public struct QuantizationPlan: Sendable {
     case quantize(LinearPlan)
   }
 
-  /// Steps that are written together: the embedding, one decoder layer, or the rest. A run can stop between units.
+  /// Steps that are written together: the embedding, one decoder layer, or the rest.
+  ///
+  /// A run can stop between units.
   public struct Unit: Sendable {
     /// Such as `layer 3`.
     public let title: String

@@ -99,7 +99,8 @@ public struct QuantizationRun: Sendable {
 
   /// What a person should know before the run.
   public var remarks: [String] {
-    var remarks = plan.linears.compactMap { linear in linear.remark.map { (linear, $0) } }.reduce(into: [String: Int]()) {
+    var remarks = plan.linears.compactMap { linear in linear.remark.map { (linear, $0) } }.reduce(into: [String: Int]())
+    {
       $0[$1.1, default: 0] += 1
     }.map { "\($0.value) linears: \($0.key)" }.sorted()
     if case .folder(let folder) = model.checkpoint.format { remarks += folder.weights.warnings }

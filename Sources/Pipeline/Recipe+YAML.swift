@@ -97,7 +97,8 @@ private struct RecipeReader {
   func method() throws -> Method? {
     guard let value = object["method"], !value.isNull else { return nil }
     guard let method = value.stringValue.flatMap({ Method(rawValue: $0.lowercased()) }) else {
-      throw refuse("method", "is \(value.compactText), expected \(Method.allCases.map(\.rawValue).joined(separator: " or "))")
+      throw refuse(
+        "method", "is \(value.compactText), expected \(Method.allCases.map(\.rawValue).joined(separator: " or "))")
     }
     return method
   }

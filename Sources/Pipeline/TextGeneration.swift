@@ -29,7 +29,8 @@ public enum TextGeneration {
       guard !ids.isEmpty else { throw PipelineError.usage("the prompt is empty") }
       let positions = min(ids.count + maximumTokens, model.configuration.maximumPositions)
       guard ids.count < positions else {
-        throw PipelineError.input("the prompt has \(ids.count) tokens, the model \(model.configuration.maximumPositions) positions")
+        throw PipelineError.input(
+          "the prompt has \(ids.count) tokens, the model \(model.configuration.maximumPositions) positions")
       }
       var generator = try Generator(model, sampling: sampling, positions: positions)
       var decoder = inputs.tokenizer.streamingDecoder(skippingSpecialTokens: true)

@@ -39,7 +39,9 @@ public struct WeightQuantization: Hashable, Sendable {
   }
 }
 
-/// What a runtime does to the activations; recorded in the artifact. Our kernels multiply with float activations.
+/// What a runtime does to the activations.
+///
+/// It is recorded in the artifact; our kernels multiply with float activations.
 public enum ActivationQuantization: Hashable, Sendable {
   /// Activations stay as they are.
   case none

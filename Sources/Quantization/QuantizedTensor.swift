@@ -72,7 +72,9 @@ public struct QuantizedTensor: Sendable {
     case .int(let bits) where bits <= 4:
       kind = .uint4
       codes = codes.map { $0 &+ 8 }
-      zeros = zeroPoints.map { spread($0).map { Float($0) + 8 } } ?? [Float](repeating: 8, count: outFeatures * grid.columnGroups)
+      zeros =
+        zeroPoints.map { spread($0).map { Float($0) + 8 } }
+        ?? [Float](repeating: 8, count: outFeatures * grid.columnGroups)
     case .int:
       kind = .int8
       zeros = zeroPoints.map { spread($0).map { Float($0) } }

@@ -90,13 +90,15 @@ public struct ModelComparison: Sendable {
       if let candidate, let old = loaded[0], let new = loaded[1] {
         let sample = Self.sample(streams[0], chunks)
         linears += compareLinears(
-          old, new, candidate, layer: index, hidden: sample.hidden, sequences: sample.sequences, rotaries[0], rotaries[1])
+          old, new, candidate, layer: index, hidden: sample.hidden, sequences: sample.sequences, rotaries[0],
+          rotaries[1])
       }
       for (stream, layer) in loaded.enumerated() {
         guard let layer else { continue }
         for chunk in chunks.indices {
           layer(
-            &streams[stream][chunk], sequences: Sequences(lengths: chunks[chunk].map(\.count)), rotary: rotaries[stream])
+            &streams[stream][chunk], sequences: Sequences(lengths: chunks[chunk].map(\.count)), rotary: rotaries[stream]
+          )
         }
       }
     }
@@ -131,7 +133,8 @@ public struct ModelComparison: Sendable {
         var scores = TokenScores()
         for first in stride(from: 0, to: window.count - 1, by: Self.logitRows) {
           let last = min(first + Self.logitRows, window.count - 1)
-          let logits = zip(heads, streams).map { head, stream in head(stream[chunk].rows(start + first..<start + last)) }
+          let logits = zip(heads, streams).map { head, stream in head(stream[chunk].rows(start + first..<start + last))
+          }
           scores.append(
             try TokenScores(
               reference: logits[0], candidate: logits.count > 1 ? logits[1] : nil,
@@ -210,7 +213,8 @@ public struct ModelComparison: Sendable {
 
   static func cosine(_ expected: Matrix, _ found: Matrix) -> Double {
     let product = ck_dot_double(expected.values, found.values, found.values.count)
-    let norms = (ck_sum_of_squares(expected.values, expected.values.count)
+    let norms =
+      (ck_sum_of_squares(expected.values, expected.values.count)
       * ck_sum_of_squares(found.values, found.values.count)).squareRoot()
     return norms > 0 ? product / norms : 1
   }

@@ -10,7 +10,7 @@
 public struct FileError: Error, Equatable, CustomStringConvertible {
   /// The file.
   public let path: String
-  /// What was tried: `open`, `read`, `map`, `write`…
+  /// What was tried, such as `open`, `read`, `map` or `write`.
   public let operation: String
   /// The system's error number.
   public let code: Int32

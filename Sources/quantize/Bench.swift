@@ -79,7 +79,9 @@ struct Bench: ParsableCommand {
     }
   }
 
-  private static func weights(_ kind: PackedMatrix.Kind, rows: Int, columns: Int, group: Int, seed: UInt32) -> PackedMatrix {
+  private static func weights(_ kind: PackedMatrix.Kind, rows: Int, columns: Int, group: Int, seed: UInt32)
+    -> PackedMatrix
+  {
     let codes = floats(rows * columns, seed: seed).map { value -> UInt8 in
       switch kind {
       case .uint4: UInt8(min(15, max(0, value * 7.5 + 7.5)))

@@ -72,8 +72,10 @@ struct Demo: ParsableCommand {
         pad(title, 22) + pad(Output.size(report.size?.bytes ?? 0), 10)
           + pad(Output.number(comparison.perplexity.value, 3), 12)
           + pad(
-            "\(Output.percent(ratio.value - 1)) (\(Output.number((ratio.low ?? 1) * 100 - 100, 2))…\(Output.number((ratio.high ?? 1) * 100 - 100, 2)))", 24)
-          + pad("\(Output.number(kl.value, 5)) (\(Output.number(kl.low ?? 0, 5))…\(Output.number(kl.high ?? 0, 5)))", 26)
+            "\(Output.percent(ratio.value - 1)) (\(Output.number((ratio.low ?? 1) * 100 - 100, 2))…\(Output.number((ratio.high ?? 1) * 100 - 100, 2)))",
+            24)
+          + pad(
+            "\(Output.number(kl.value, 5)) (\(Output.number(kl.low ?? 0, 5))…\(Output.number(kl.high ?? 0, 5)))", 26)
           + Output.percent(comparison.top1Agreement.value, 1))
     }
     if let report = rows.first?.1, let accuracy = report.accuracy {

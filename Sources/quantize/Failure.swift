@@ -11,6 +11,8 @@ import Tokenizers
 enum Failure: Error {
   /// Accuracy is worse than allowed; the report says by how much.
   case accuracy(String)
+  /// A file that was to be checked is damaged.
+  case checks(String)
 
   static let internalError: Int32 = 1
   static let usage: Int32 = 2
@@ -41,6 +43,7 @@ enum Failure: Error {
   private static func code(of error: any Error) -> Int32? {
     switch error {
     case Failure.accuracy: worseThanAllowed
+    case Failure.checks: failedChecks
     case let error as PipelineError:
       switch error {
       case .usage: usage
@@ -66,5 +69,9 @@ enum Failure: Error {
 }
 
 extension Failure: CustomStringConvertible {
-  var description: String { switch self { case .accuracy(let text): text } }
+  var description: String {
+    switch self {
+    case .accuracy(let text): text
+    }
+  }
 }

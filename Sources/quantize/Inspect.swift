@@ -25,8 +25,15 @@ struct Inspect: ParsableCommand {
 
   func run() throws {
     work.apply()
-    let checkpoint = try Checkpoint(path, environment: ProcessInfo.processInfo.environment)
-    if check { try verify(checkpoint) }
+    let checkpoint: Checkpoint
+    do throws(CheckpointError) {
+      checkpoint = try Checkpoint(path, environment: ProcessInfo.processInfo.environment)
+      if check { try verify(checkpoint) }
+    } catch {
+      // Asked whether a file is whole, a file that breaks its format is an answer, not a refused input.
+      if check, case .malformed = error { throw Failure.checks(error.description) }
+      throw error
+    }
     let quantization = try checkpoint.quantization()
     let rows = try checkpoint.weights.tensors.map { info in
       (info, scheme(of: info.name, quantization), try stored(info, checkpoint))
@@ -34,7 +41,7 @@ struct Inspect: ParsableCommand {
     if work.json { try printJSON(checkpoint, rows) } else { try printText(checkpoint, rows) }
   }
 
-  private func verify(_ checkpoint: Checkpoint) throws {
+  private func verify(_ checkpoint: Checkpoint) throws(CheckpointError) {
     guard case .artifact(let artifact) = checkpoint.format else {
       for info in checkpoint.weights.tensors where info.dtype.isFullPrecision {
         if let index = try checkpoint.weights.tensor(info.name).firstNonFinite {
@@ -87,7 +94,8 @@ struct Inspect: ParsableCommand {
     print(checkpoint.name)
     print("  model type   \(checkpoint.configuration["model_type"]?.stringValue ?? "unknown")")
     print("  sha256       \(try digest(checkpoint))" + (check ? "  every byte checked" : ""))
-    print("  tensors      \(rows.count), \(Output.size(bytes))" + (stored < bytes ? ", \(Output.size(stored)) stored" : ""))
+    print(
+      "  tensors      \(rows.count), \(Output.size(bytes))" + (stored < bytes ? ", \(Output.size(stored)) stored" : ""))
     var kinds: [(String, Int, Int)] = []
     for (info, scheme, size) in rows {
       let kind = scheme.isEmpty ? info.dtype.rawValue : "\(scheme) (\(info.dtype.rawValue))"
@@ -98,7 +106,9 @@ struct Inspect: ParsableCommand {
         kinds.append((kind, 1, size))
       }
     }
-    for kind in kinds { print("  \(kind.0.padding(toLength: 24, withPad: " ", startingAt: 0)) \(kind.1) tensors, \(Output.size(kind.2))") }
+    for kind in kinds {
+      print("  \(kind.0.padding(toLength: 24, withPad: " ", startingAt: 0)) \(kind.1) tensors, \(Output.size(kind.2))")
+    }
     if case .artifact(let artifact) = checkpoint.format {
       for member in artifact.members { print("  member       \(member.name)  \(Output.size(member.byteCount))") }
     }

@@ -50,7 +50,9 @@ struct Logits: ParsableCommand {
     try writer.write(tensor, named: "logits")
     try writer.finish()
     if work.json {
-      print(JSONValue.object(["file": .string(output), "shape": [.integer(logits.rows), .integer(logits.columns)]]).compactText)
+      print(
+        JSONValue.object(["file": .string(output), "shape": [.integer(logits.rows), .integer(logits.columns)]])
+          .compactText)
     } else {
       print("\(output)  logits F32 \(tensor.shape)")
     }
@@ -79,8 +81,12 @@ struct Tokenize: ParsableCommand {
     let content: String
     switch (text, prompt) {
     case (let file?, nil):
-      guard let data = FileManager.default.contents(atPath: file) else { throw PipelineError.input("cannot read \(file)") }
-      guard let valid = String(validating: data, as: UTF8.self) else { throw PipelineError.input("\(file) is not UTF-8") }
+      guard let data = FileManager.default.contents(atPath: file) else {
+        throw PipelineError.input("cannot read \(file)")
+      }
+      guard let valid = String(validating: data, as: UTF8.self) else {
+        throw PipelineError.input("\(file) is not UTF-8")
+      }
       content = valid
     case (nil, let prompt?): content = prompt
     default: throw PipelineError.usage("give either --text FILE or --prompt TEXT")
@@ -109,10 +115,12 @@ struct Generate: ParsableCommand {
   @Option(help: ArgumentHelp("0 takes the likeliest token; 1 draws as the model believes.", valueName: "t"))
   var temperature: Float = 0
 
-  @Option(name: .customLong("top-k"), help: ArgumentHelp("Draw from the likeliest k tokens; 0 from all.", valueName: "k"))
+  @Option(
+    name: .customLong("top-k"), help: ArgumentHelp("Draw from the likeliest k tokens; 0 from all.", valueName: "k"))
   var topK = 0
 
-  @Option(name: .customLong("top-p"), help: ArgumentHelp("Draw from the likeliest tokens of this total.", valueName: "p"))
+  @Option(
+    name: .customLong("top-p"), help: ArgumentHelp("Draw from the likeliest tokens of this total.", valueName: "p"))
   var topP: Float = 1
 
   @Option(help: ArgumentHelp("The same seed draws the same text.", valueName: "n"))

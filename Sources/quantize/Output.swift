@@ -61,17 +61,22 @@ enum Output {
       print(line)
     }
     if let accuracy = report.accuracy, let comparison = accuracy.comparison {
-      print("  perplexity   \(text(accuracy.referencePerplexity, 3)) → \(text(comparison.perplexity, 3)), "
-        + "×\(text(comparison.perplexityRatio, 4))")
-      print("  KL           mean \(text(comparison.divergence.mean, 5)), 99 % \(number(comparison.divergence.p99.value, 4))"
-        + ", largest \(number(comparison.divergence.max.value, 3)) nats")
+      print(
+        "  perplexity   \(text(accuracy.referencePerplexity, 3)) → \(text(comparison.perplexity, 3)), "
+          + "×\(text(comparison.perplexityRatio, 4))")
+      print(
+        "  KL           mean \(text(comparison.divergence.mean, 5)), 99 % \(number(comparison.divergence.p99.value, 4))"
+          + ", largest \(number(comparison.divergence.max.value, 3)) nats")
       print("  top token    \(percent(comparison.top1Agreement.value, 1)) the same")
-      print("  measured on  \(accuracy.tokens) tokens in \(accuracy.windows) windows of \(report.text?.source ?? "text")")
+      print(
+        "  measured on  \(accuracy.tokens) tokens in \(accuracy.windows) windows of \(report.text?.source ?? "text")")
     }
     let kept = report.folds.count { $0.kept }
     if !report.folds.isEmpty { print("  folds        \(kept) of \(report.folds.count) kept") }
     for check in report.gate {
-      print("  limit        \(check.measure.rawValue) \(number(check.value, 5)), allowed \(number(check.limit, 5)): \(check.verdict.rawValue)")
+      print(
+        "  limit        \(check.measure.rawValue) \(number(check.value, 5)), allowed \(number(check.limit, 5)): \(check.verdict.rawValue)"
+      )
     }
     for warning in report.warnings { print("  note         \(warning)") }
     if let folder { print("  report       \(folder)/report.html") }

@@ -45,7 +45,8 @@ final class Progress {
     let width = 24
     let share = event.total > 0 ? min(1, Double(event.done) / Double(event.total)) : 0
     let full = Int(share * Double(width))
-    var line = "\(event.stage) [" + String(repeating: "#", count: full) + String(repeating: ".", count: width - full) + "] "
+    var line =
+      "\(event.stage) [" + String(repeating: "#", count: full) + String(repeating: ".", count: width - full) + "] "
     line += "\(event.done)/\(event.total) \(event.detail)"
     if event.done > 0, elapsed > 1 {
       line += " · \(Self.duration(elapsed / Double(event.done) * Double(event.total - event.done))) left"

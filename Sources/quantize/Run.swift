@@ -20,7 +20,8 @@ struct RecipeOptions: ParsableArguments {
   var method: String?
 
   @Option(
-    help: ArgumentHelp("Weights of a row that share a scale: 32, 64, 128, 256…, or -1 for the whole row.", valueName: "n"))
+    help: ArgumentHelp(
+      "Weights of a row that share a scale: 32, 64, 128, 256…, or -1 for the whole row.", valueName: "n"))
   var groupSize: Int?
 
   @Option(
@@ -130,7 +131,8 @@ struct Run: ParsableCommand {
   @Option(help: ArgumentHelp("Folder of the report (default NAME.report beside the artifact).", valueName: "dir"))
   var report: String?
 
-  @Option(help: ArgumentHelp("Refuse to start if more memory than this would be needed, such as 8G.", valueName: "size"))
+  @Option(
+    help: ArgumentHelp("Refuse to start if more memory than this would be needed, such as 8G.", valueName: "size"))
   var maxMemory: ByteCount?
 
   @Flag(help: "Continue what an interrupted run has left; the result has the same bytes.")
@@ -207,8 +209,13 @@ struct PlanCommand: ParsableCommand {
     let source = run.model.checkpoint.weights.tensors.reduce(0) { $0 + $1.byteCount }
     var groups: [(String, Int)] = []
     for linear in run.plan.linears {
-      let title = linear.scheme.map { "\($0.name), \($0.weights.granularity.phrase), \(linear.method.rawValue)" } ?? "kept"
-      if let index = groups.firstIndex(where: { $0.0 == title }) { groups[index].1 += 1 } else { groups.append((title, 1)) }
+      let title =
+        linear.scheme.map { "\($0.name), \($0.weights.granularity.phrase), \(linear.method.rawValue)" } ?? "kept"
+      if let index = groups.firstIndex(where: { $0.0 == title }) {
+        groups[index].1 += 1
+      } else {
+        groups.append((title, 1))
+      }
     }
     if json {
       print(

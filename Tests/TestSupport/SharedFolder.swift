@@ -8,7 +8,8 @@ public enum SharedFolder {
   public static let path: String? = {
     let repository = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
       .deletingLastPathComponent()
-    let candidate = ProcessInfo.processInfo.environment["QUANTIZE_SHARED"]
+    let candidate =
+      ProcessInfo.processInfo.environment["QUANTIZE_SHARED"]
       ?? repository.deletingLastPathComponent().appending(path: "shared").path
     return FileManager.default.fileExists(atPath: candidate + "/DESIGN.md") ? candidate : nil
   }()

@@ -30,8 +30,9 @@ extension CompressedTensorsConfiguration {
         activations = try Self.activations(group["input_activations"] ?? .null)
       } catch { throw refuse("\(member.name): \(error.reason)") }
       groups.append(
-        Group(scheme: QuantizationScheme(name: Self.name(stored, activations), weights: stored, activations: activations),
-              targets: targets))
+        Group(
+          scheme: QuantizationScheme(name: Self.name(stored, activations), weights: stored, activations: activations),
+          targets: targets))
     }
     self.init(groups: groups, ignore: json["ignore"]?.arrayValue?.compactMap(\.stringValue) ?? [])
     for pattern in ignore + groups.flatMap(\.targets) where pattern.hasPrefix("re:") {

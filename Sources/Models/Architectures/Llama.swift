@@ -14,7 +14,8 @@ extension Architecture {
 extension Fold {
   /// The folds of a layer with separate q, k, v and a gated feed-forward.
   public static let gatedDecoder: [Fold] = [
-    Fold(.norm("input_layernorm"), into: ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"], block: .attention),
+    Fold(
+      .norm("input_layernorm"), into: ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"], block: .attention),
     Fold(.valueHeads("self_attn.v_proj"), into: ["self_attn.o_proj"], block: .attention),
     Fold(.norm("post_attention_layernorm"), into: ["mlp.gate_proj", "mlp.up_proj"], block: .feedForward),
     Fold(.linear("mlp.up_proj"), into: ["mlp.down_proj"], block: .feedForward),
