@@ -71,7 +71,7 @@ enum Failure: Error {
 extension Failure: CustomStringConvertible {
   var description: String {
     switch self {
-    case .accuracy(let text): text
+    case .accuracy(let text), .checks(let text): text
     }
   }
 }
