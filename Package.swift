@@ -93,6 +93,9 @@ let package = Package(
     // tests
     .target(
       name: "TestSupport", dependencies: ["Tensors", "StrictJSON"], path: "Tests/TestSupport", swiftSettings: strict),
+    .testTarget(
+      name: "InteropTests", dependencies: ["Checkpoints", "Models", "StrictJSON", "Tensors"],
+      resources: [.copy("Vectors")], swiftSettings: strict),
     tests(of: "StrictJSON"),
     tests(of: "Tokenizers", uses: ["StrictJSON"], resources: [.copy("Vectors")]),
     tests(of: "Tensors", uses: ["CKernels"]),
