@@ -61,7 +61,7 @@ let package = Package(
         "StrictJSON", "Builtin", "Yams", .product(name: "Crypto", package: "swift-crypto"),
       ]),
     // 5
-    floor("Reports", uses: ["Models", "Checkpoints", "Quantization", "Kernels", "Tensors", "StrictJSON"]),
+    floor("Reports", uses: ["Models", "Checkpoints", "Quantization", "Kernels", "Tensors", "StrictJSON", "CKernels"]),
     floor("Calibration", uses: ["Models", "Quantization", "Kernels", "Tensors", "CKernels"]),
     // 4
     floor("Models", uses: ["Checkpoints", "Quantization", "Kernels", "Tensors", "StrictJSON"]),
@@ -101,6 +101,7 @@ let package = Package(
     tests(of: "Tensors", uses: ["CKernels"]),
     tests(of: "Checkpoints", uses: ["StrictJSON", "Tensors", "Kernels"], resources: [.copy("Vectors")]),
     tests(of: "Kernels", uses: ["Tensors", "CKernels"]),
+    tests(of: "Reports", uses: ["Tensors", "StrictJSON"], resources: [.copy("Golden")]),
   ],
   swiftLanguageModes: [.v6]
 )

@@ -6,6 +6,7 @@
 #include "DenseProduct.h"
 #include "Elementwise.h"
 #include "InstructionSets.h"
+#include "LogProbabilities.h"
 #include "QuantizedProduct.h"
 #include "RoundToNearest.h"
 

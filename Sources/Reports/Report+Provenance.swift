@@ -1,0 +1,112 @@
+extension Report {
+  /// The full-precision model.
+  public struct Reference: Sendable, Equatable {
+    /// A name for people, such as the folder's or `org/name`.
+    public var name: String
+    /// SHA-256 over the model's files, such as `sha256:…`.
+    public var digest: String
+    /// Its scheme, where it is quantized itself, or its element type, such as `BF16`.
+    public var scheme: String?
+
+    /// A model that others are compared with.
+    public init(name: String, digest: String, scheme: String? = nil) {
+      self.name = name
+      self.digest = digest
+      self.scheme = scheme
+    }
+  }
+
+  /// The model under test.
+  public struct Candidate: Sendable, Equatable {
+    /// A name for people, such as the artifact's file name.
+    public var name: String
+    /// SHA-256 of the artifact.
+    public var digest: String
+    /// The layout it is written in, such as `compressed-tensors pack-quantized`.
+    public var format: String
+
+    /// A model under test.
+    public init(name: String, digest: String, format: String) {
+      self.name = name
+      self.digest = digest
+      self.format = format
+    }
+  }
+
+  /// The text that statistics for quantization were taken on.
+  public struct Calibration: Sendable, Equatable {
+    /// Where it came from, such as `builtin`.
+    public var source: String
+    /// Number of tokens used.
+    public var tokens: Int
+    /// Number of sequences.
+    public var samples: Int
+    /// SHA-256 of the text.
+    public var digest: String
+
+    /// A calibration text.
+    public init(source: String, tokens: Int, samples: Int, digest: String) {
+      self.source = source
+      self.tokens = tokens
+      self.samples = samples
+      self.digest = digest
+    }
+  }
+
+  /// The text that accuracy was measured on.
+  public struct Text: Sendable, Equatable {
+    /// Where it came from.
+    public var source: String
+    /// Number of tokens read.
+    public var tokens: Int
+    /// Tokens per window.
+    public var windowLength: Int
+    /// SHA-256 of the text.
+    public var digest: String
+
+    /// A text to measure on.
+    public init(source: String, tokens: Int, windowLength: Int, digest: String) {
+      self.source = source
+      self.tokens = tokens
+      self.windowLength = windowLength
+      self.digest = digest
+    }
+  }
+
+  /// Where the run took place.
+  public struct Machine: Sendable, Equatable {
+    /// The processor's name.
+    public var cpu: String
+    /// Number of cores that were used.
+    public var cores: Int
+    /// The instruction set that the kernels were chosen for, such as `avx512`.
+    public var instructionSet: String
+    /// The library of matrix products and its version.
+    public var blas: String
+    /// Main memory, bytes.
+    public var memory: Int
+
+    /// A machine.
+    public init(cpu: String, cores: Int, instructionSet: String, blas: String, memory: Int) {
+      self.cpu = cpu
+      self.cores = cores
+      self.instructionSet = instructionSet
+      self.blas = blas
+      self.memory = memory
+    }
+  }
+
+  /// One stage of the run.
+  public struct Stage: Sendable, Equatable {
+    /// Its name, such as `calibrate`; names differ within a report.
+    public var name: String
+    /// Wall-clock time, seconds.
+    public var seconds: Double
+
+    /// A stage and its time.
+    public init(name: String, seconds: Double) {
+      self.name = name
+      self.seconds = seconds
+    }
+  }
+}
