@@ -1,7 +1,8 @@
 # Two commands do everything on a fresh Debian or Ubuntu machine with Swift: `make demo` and `make test`.
 SWIFT ?= swift
-# One configuration for all, so that nothing is built twice. The check refuses imports that Package.swift does not declare.
-FLAGS := -c release --explicit-target-dependency-import-check error
+# One configuration for demo and tests, so that nothing is built twice: release, with internals open to tests. The check
+# refuses imports that Package.swift does not declare.
+FLAGS := -c release -Xswiftc -enable-testing --explicit-target-dependency-import-check error
 QUANTIZE := .build/release/quantize
 
 .PHONY: demo test bench lint build deps docs cross clean
