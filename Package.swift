@@ -96,6 +96,7 @@ let package = Package(
     .testTarget(
       name: "InteropTests", dependencies: ["Checkpoints", "Models", "StrictJSON", "Tensors"],
       resources: [.copy("Vectors")], swiftSettings: strict),
+    .testTarget(name: "CommandTests", dependencies: ["quantize", "StrictJSON"], swiftSettings: strict),
     // Compiled as a user's program would be, without our settings.
     .testTarget(name: "ReadmeTests", dependencies: ["Models", "Pipeline", "Quantization", "TestSupport"]),
     tests(of: "StrictJSON"),

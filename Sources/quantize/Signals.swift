@@ -12,6 +12,11 @@ enum Signals {
         signal(number, SIG_DFL)
       }
     }
+    // A parent may have started this process with the signals blocked, as programs with worker threads do.
+    var asked = sigset_t()
+    sigemptyset(&asked)
+    for number in [SIGINT, SIGTERM] { sigaddset(&asked, number) }
+    pthread_sigmask(SIG_UNBLOCK, &asked, nil)
     // Writing beyond the allowed file size, or into a closed pipe, should be an error of write, not the end.
     signal(SIGXFSZ, SIG_IGN)
     signal(SIGPIPE, SIG_IGN)
