@@ -102,9 +102,11 @@ let package = Package(
     tests(of: "StrictJSON"),
     tests(of: "Tokenizers", uses: ["StrictJSON"], resources: [.copy("Vectors")]),
     tests(of: "Tensors", uses: ["CKernels"]),
-    tests(of: "Checkpoints", uses: ["StrictJSON", "Tensors", "Kernels"], resources: [.copy("Vectors")]),
+    tests(of: "Checkpoints", uses: ["Quantization", "StrictJSON", "Tensors", "Kernels"], resources: [.copy("Vectors")]),
     tests(of: "Kernels", uses: ["Tensors", "CKernels"]),
     tests(of: "Reports", uses: ["Tensors", "StrictJSON"], resources: [.copy("Golden")]),
+    tests(of: "Quantization", uses: ["Tensors", "CKernels", "Kernels"]),
+    tests(of: "Calibration", uses: ["Models", "Checkpoints", "Quantization", "Kernels", "Tensors"]),
   ],
   swiftLanguageModes: [.v6]
 )

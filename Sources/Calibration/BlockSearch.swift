@@ -49,13 +49,16 @@ struct BlockSearch {
     // Two folds a block: all four combinations are measured, so none is kept on trust.
     let useful = plans.indices.filter { plans[$0].found.relativeError < 1 }
     var combinations: [Set<Int>: Candidate] = [:]
-    for choice in 0..<(1 << useful.count) {
-      let active = Set(useful.enumerated().filter { choice >> $0.offset & 1 == 1 }.map(\.element))
-      combinations[active] = measured(active)
+    var active: Set<Int> = []
+    var chosen = measured(active)
+    combinations[active] = chosen
+    for choice in 1..<(1 << useful.count) {
+      let tried = Set(useful.enumerated().filter { choice >> $0.offset & 1 == 1 }.map(\.element))
+      let candidate = measured(tried)
+      combinations[tried] = candidate
+      // Ties go to fewer folds, then to the first.
+      if (candidate.loss, tried.count) < (chosen.loss, active.count) { (active, chosen) = (tried, candidate) }
     }
-    // Ties go to fewer folds.
-    let best = combinations.min { ($0.value.loss, $0.key.count) < ($1.value.loss, $1.key.count) }
-    guard let (active, chosen) = best.map({ ($0.key, $0.value) }) else { return QuantizedLayer() }
     var result = QuantizedLayer()
     result.weights = chosen.weights
     result.norms = chosen.norms
@@ -117,7 +120,8 @@ struct BlockSearch {
     for name in names {
       guard let weight = weights[name] else { continue }
       guard let scheme = quantizer.schemes[name] else {
-        candidate.weights[name] = touched.contains(name) ? .folded(weight) : .unchanged
+        // Rounded as they will be stored, so that the loss counts it.
+        candidate.weights[name] = touched.contains(name) ? .folded(rounded(weight)) : .unchanged
         continue
       }
       let scaleType = quantizer.scaleType(scheme)
@@ -131,6 +135,11 @@ struct BlockSearch {
         RoundToNearest.quantized(weight, as: scheme.weights, scaleType: scaleType, shrink: shrink))
     }
     return candidate
+  }
+
+  private func rounded(_ weight: Matrix) -> Matrix {
+    let shape: Shape = [weight.rows, weight.columns]
+    return Matrix(Tensor(shape, floats: weight.values, as: quantizer.storedType))
   }
 
   /// Queries and keys are not clipped: their errors meet in a product under a softmax, where the squared error of

@@ -46,8 +46,11 @@ struct ChannelFolding {
     guard let pinned else { return scales }
     let stored = rounded(zip(pinned, scales).map { $0 / $1 })
     return zip(zip(pinned, stored), scales).map { pair, scale in
+      if pair.0 == 0 { return scale }
       let effective = pair.0 / pair.1
-      return pair.1 != 0 && effective.isFinite && effective > 0 ? effective : (pair.0 == 0 ? scale : 1)
+      // Where the stored type cannot hold the quotient, the channel stays as it was.
+      let isStorable = hasFloatWeights ? effective == scale : effective.isFinite && effective > 0
+      return isStorable ? effective : 1
     }
   }
 
@@ -56,9 +59,11 @@ struct ChannelFolding {
     return Float(sign: .plus, exponent: x.exponent + (significand > Float(2).squareRoot() ? 1 : 0), significand: 1)
   }
 
-  /// What is pinned, divided by the factors, as it is stored.
+  /// What is pinned, divided by the factors, as it is stored; what is not divided is not rounded.
   func foldedPin(_ scales: [Float]) -> [Float]? {
-    pinned.map { rounded(zip($0, scales).map { $0 / $1 }) }
+    guard let pinned else { return nil }
+    let stored = rounded(zip(pinned, scales).map { $0 / $1 })
+    return pinned.indices.map { scales[$0] == 1 ? pinned[$0] : stored[$0] }
   }
 
   private func rounded(_ values: [Float]) -> [Float] {

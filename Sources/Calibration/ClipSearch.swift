@@ -7,7 +7,7 @@ public import Tensors
 ///
 /// A smaller range has smaller steps and clips the largest weights. The expected squared output error of a group is
 /// dᵀ·H·d, with d the change of its weights and H the second moments of the group's inputs: exact, where the reference
-/// multiplies with sampled activations. Groups wider than ``InputStatistics/widestBlock`` use means and variances.
+/// multiplies with sampled activations, but for ``shrunk(_:tokens:)``. Groups wider than ``InputStatistics/widestBlock`` use means and variances.
 public enum ClipSearch {
   /// Factors of the range that are tried; the reference stops at 0.55 as well.
   static let shrinks: [Float] = (0..<10).map { 1 - Float($0) / 20 }
@@ -42,6 +42,16 @@ public enum ClipSearch {
     return result
   }
 
+  /// How much of the moments between channels is believed, and each channel's own, drawn towards their mean.
+  ///
+  /// Few tokens say little of how channels go together, and clipping would be fitted to chance: with one token it then
+  /// does more harm than good. From a few hundred tokens on this changes nothing that can be measured.
+  static func shrunk(_ squares: [Float], tokens: Double) -> (kept: Float, squares: [Float]) {
+    let mean = squares.reduce(0, +) / Float(max(1, squares.count))
+    let own = Float(tokens / (tokens + 8))
+    return (Float(tokens / (tokens + 32)), squares.map { own * $0 + (1 - own) * mean })
+  }
+
   /// Second moments of one group's inputs after division by the channel factors.
   private struct Moments: Sendable {
     let width: Int
@@ -54,14 +64,20 @@ public enum ClipSearch {
       let columns = group * groupWidth..<min(statistics.channels, (group + 1) * groupWidth)
       width = columns.count
       let factors = columns.map { 1 / scales[$0] }
+      let (kept, squares) = ClipSearch.shrunk(Array(statistics.squares[columns]), tokens: statistics.weight)
       if statistics.groupSize == groupWidth, let block = statistics.gramBlock(group) {
-        gram = block.enumerated().map { $1 * factors[$0 / columns.count] * factors[$0 % columns.count] }
+        let count = columns.count
+        gram = block.enumerated().map { index, moment in
+          let (row, column) = (index / count, index % count)
+          return (row == column ? squares[row] : moment * kept) * factors[row] * factors[column]
+        }
         variances = []
         means = []
       } else {
         gram = []
-        variances = zip(statistics.variances[columns], factors).map { $0 * $1 * $1 }
-        means = zip(statistics.means[columns], factors).map { $0 * $1 }
+        let seen = statistics.means[columns]
+        variances = zip(zip(squares, seen), factors).map { max(0, $0.0 - kept * $0.1 * $0.1) * $1 * $1 }
+        means = zip(seen, factors).map { kept.squareRoot() * $0 * $1 }
       }
     }
 

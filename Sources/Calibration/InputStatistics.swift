@@ -43,7 +43,8 @@ public struct InputStatistics: Sendable {
         buffer.baseAddress.map { ck_sum_of_squares($0 + row * channels, channels) } ?? 0
       }
     }
-    let cap = energies.sorted()[x.rows / 2] * Self.energyCap
+    // The lower median: of two tokens, the quieter one decides.
+    let cap = energies.sorted()[(x.rows - 1) / 2] * Self.energyCap
     let weights = energies.map { $0 > cap && cap > 0 ? cap / $0 : 1 }
     for row in 0..<x.rows {
       weight += weights[row]

@@ -89,10 +89,12 @@ public struct ScaleSearch: Sendable {
     return zip(sums, counts).map { ($0 / $1).squareRoot() }
   }
 
-  /// Dead channels get a floor relative to the median; a floor of fixed size would push all other factors aside.
+  /// Dead channels get a floor relative to the median of the others; a floor of fixed size, or one of nothing where
+  /// most are dead, would push all other factors aside.
   static func floored(_ magnitudes: [Float]) -> [Float] {
-    let median = magnitudes.sorted()[magnitudes.count / 2]
-    let floor = max(median * 1e-2, .leastNormalMagnitude)
+    let alive = magnitudes.filter { $0 > 0 }.sorted()
+    guard !alive.isEmpty else { return magnitudes.map { _ in 1 } }
+    let floor = max(alive[alive.count / 2] * 1e-2, .leastNormalMagnitude)
     return magnitudes.map { max($0, floor) }
   }
 

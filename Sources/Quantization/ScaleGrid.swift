@@ -12,9 +12,9 @@ public struct ScaleGrid: Hashable, Sendable {
   /// The layout for a matrix of `outFeatures × inFeatures`.
   public init(_ granularity: Granularity, outFeatures: Int, inFeatures: Int) {
     switch granularity {
-    case .perTensor: (rowsPerScale, columnsPerScale) = (outFeatures, inFeatures)
-    case .perChannel: (rowsPerScale, columnsPerScale) = (1, inFeatures)
-    case .perGroup(let size): (rowsPerScale, columnsPerScale) = (1, min(size, inFeatures))
+    case .perTensor: (rowsPerScale, columnsPerScale) = (max(1, outFeatures), max(1, inFeatures))
+    case .perChannel: (rowsPerScale, columnsPerScale) = (1, max(1, inFeatures))
+    case .perGroup(let size): (rowsPerScale, columnsPerScale) = (1, max(1, min(size, inFeatures)))
     case .perBlock(let rows, let columns): (rowsPerScale, columnsPerScale) = (rows, columns)
     }
     rowGroups = (outFeatures + rowsPerScale - 1) / rowsPerScale

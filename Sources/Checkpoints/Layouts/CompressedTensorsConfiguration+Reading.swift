@@ -6,57 +6,136 @@ extension CompressedTensorsConfiguration {
   ///
   /// - Parameter file: for messages.
   public init(reading json: JSONValue, file: String) throws(CheckpointError) {
-    func refuse(_ problem: String) -> CheckpointError {
-      .malformed(file: file, offset: nil, tensor: nil, problem: "quantization_config: " + problem)
+    do throws(Unreadable) {
+      guard let object = json.objectValue else { throw Unreadable("is \(json.typeName), expected an object") }
+      let groups = try Self.groups(object)
+      self.init(groups: groups, ignore: try Self.strings(object["ignore"] ?? .null, key: "ignore"))
+      for pattern in ignore + groups.flatMap(\.targets) where pattern.hasPrefix("re:") {
+        do { _ = try Regex(String(pattern.dropFirst(3))) } catch {
+          throw Unreadable("the pattern \"\(pattern)\" is not a regular expression")
+        }
+      }
+    } catch {
+      throw .malformed(file: file, offset: nil, tensor: nil, problem: "quantization_config: " + error.reason)
     }
+  }
+
+  /// What is wrong, starting with the key.
+  private struct Unreadable: Error {
+    let reason: String
+
+    init(_ reason: String) { self.reason = reason }
+  }
+
+  /// The members of an object that are not `null`; those that are not known are refused.
+  private static func members(_ object: JSONObject, known: Set<String>) throws(Unreadable) -> JSONObject {
+    let members = JSONObject(object.members.filter { !$0.value.isNull })
+    guard let odd = members.members.first(where: { !known.contains($0.name) }) else { return members }
+    throw Unreadable("\(odd.name) is not known; it may change what the weights mean")
+  }
+
+  private static func strings(_ json: JSONValue, key: String) throws(Unreadable) -> [String] {
+    if json.isNull { return [] }
+    let strings = json.arrayValue?.compactMap(\.stringValue)
+    guard let strings, strings.count == json.arrayValue?.count else {
+      throw Unreadable("\(key) is not a list of names")
+    }
+    return strings
+  }
+
+  // MARK: The whole
+
+  private static let topLevel: Set<String> = [
+    "config_groups", "format", "global_compression_ratio", "ignore", "kv_cache_scheme", "moe_sparsity_config",
+    "quant_method", "quantization_status", "run_compressed", "sparsity_config", "transform_config", "version",
+  ]
+
+  private static func groups(_ object: JSONObject) throws(Unreadable) -> [Group] {
+    let json = try Self.members(object, known: topLevel)
     let method = json["quant_method"]?.stringValue ?? "none"
     guard method == "compressed-tensors" else {
-      throw refuse("quant_method \"\(method)\" is not read; \"compressed-tensors\" is")
+      throw Unreadable("quant_method \"\(method)\" is not read; \"compressed-tensors\" is")
     }
-    guard let members = json["config_groups"]?.objectValue?.members, !members.isEmpty else {
-      throw refuse("config_groups is missing")
-    }
-    var groups: [Group] = []
-    for member in members {
-      let group = member.value
-      guard let targets = group["targets"]?.arrayValue?.compactMap(\.stringValue), !targets.isEmpty else {
-        throw refuse("\(member.name) has no targets")
+    // The status says nothing: older checkpoints with compressed weights call themselves frozen.
+    if let scheme = json["kv_cache_scheme"] { throw Unreadable("kv_cache_scheme \(scheme.compactText) is not read") }
+    for key in ["sparsity_config", "transform_config", "moe_sparsity_config"] {
+      guard let found = json[key], found.objectValue?.members.isEmpty != true, found["format"] != "dense" else {
+        continue
       }
-      guard let weights = group["weights"], !weights.isNull else { throw refuse("\(member.name) has no weights") }
-      let stored: WeightQuantization
-      let activations: ActivationQuantization
-      do throws(Unreadable) {
-        stored = try Self.weights(weights)
-        activations = try Self.activations(group["input_activations"] ?? .null)
-      } catch { throw refuse("\(member.name): \(error.reason)") }
-      groups.append(
-        Group(
-          scheme: QuantizationScheme(name: Self.name(stored, activations), weights: stored, activations: activations),
-          targets: targets))
+      throw Unreadable("\(key) \(found.compactText) is not read")
     }
-    self.init(groups: groups, ignore: json["ignore"]?.arrayValue?.compactMap(\.stringValue) ?? [])
-    for pattern in ignore + groups.flatMap(\.targets) where pattern.hasPrefix("re:") {
-      do { _ = try Regex(String(pattern.dropFirst(3))) } catch {
-        throw refuse("the pattern \"\(pattern)\" is not a regular expression")
+    guard let groups = json["config_groups"]?.objectValue?.members, !groups.isEmpty else {
+      throw Unreadable("config_groups is missing")
+    }
+    let format = json["format"] ?? .null
+    var result: [Group] = []
+    for member in groups {
+      do throws(Unreadable) { result.append(try group(member.value, format: format)) } catch {
+        throw Unreadable("\(member.name): \(error.reason)")
       }
+    }
+    return result
+  }
+
+  private static func group(_ value: JSONValue, format inherited: JSONValue) throws(Unreadable) -> Group {
+    guard let object = value.objectValue else { throw Unreadable("is \(value.compactText), expected an object") }
+    let json = try Self.members(
+      object, known: ["format", "input_activations", "output_activations", "targets", "weights"])
+    let targets = try strings(json["targets"] ?? .null, key: "targets")
+    guard !targets.isEmpty else { throw Unreadable("has no targets") }
+    guard let weights = json["weights"] else { throw Unreadable("has no weights") }
+    if json["output_activations"] != nil { throw Unreadable("output_activations are not read") }
+    let stored = try Self.weights(weights)
+    let activations = try json["input_activations"].map { json throws(Unreadable) in try Self.activations(json) }
+    // What says nothing, or that groups differ, leaves it to the weights.
+    let expected: JSONValue = stored.format == .float8E4M3 ? "float-quantized" : "pack-quantized"
+    for format in [json["format"] ?? .null, inherited == "mixed-precision" ? .null : inherited] {
+      guard format.isNull || format == expected else {
+        throw Unreadable("format \(format.compactText) is not read for these weights; \(expected.compactText) is")
+      }
+    }
+    return Group(
+      scheme: QuantizationScheme(
+        name: name(stored, activations ?? .none), weights: stored, activations: activations ?? .none),
+      targets: targets)
+  }
+
+  // MARK: Weights and activations
+
+  private static let arguments: Set<String> = [
+    "actorder", "block_structure", "dynamic", "group_size", "num_bits", "observer", "observer_kwargs", "scale_dtype",
+    "strategy", "symmetric", "type", "zp_dtype",
+  ]
+
+  /// The arguments of weights or activations, under one of the three types that numbers have.
+  private static func arguments(
+    _ json: JSONValue
+  ) throws(Unreadable) -> (members: JSONObject, format: NumberFormat, isSymmetric: Bool) {
+    guard let object = json.objectValue else { throw Unreadable("\(json.compactText) are not arguments") }
+    let members = try Self.members(object, known: arguments)
+    let bits = members["num_bits"]?.intValue ?? 0
+    let symmetric = members["symmetric"] ?? true
+    guard let isSymmetric = symmetric.boolValue else {
+      throw Unreadable("symmetric is \(symmetric.compactText), expected true or false")
+    }
+    // Powers of two as 8-bit exponents belong to the MX formats.
+    if let type = members["scale_dtype"], type.stringValue?.hasSuffix("int8") != false {
+      throw Unreadable("scale_dtype \(type.compactText) is not read")
+    }
+    switch members["type"]?.stringValue {
+    case "int" where (2...8).contains(bits): return (members, .int(bits: bits), isSymmetric)
+    case "float" where bits == 8: return (members, .float8E4M3, isSymmetric)
+    default: throw Unreadable("type \(members["type"]?.compactText ?? "none") of \(bits) bits is not read")
     }
   }
 
-  private struct Unreadable: Error { let reason: String }
-
-  private static func format(_ json: JSONValue) throws(Unreadable) -> NumberFormat {
-    let bits = json["num_bits"]?.intValue ?? 0
-    switch json["type"]?.stringValue {
-    case "int" where (2...8).contains(bits): return .int(bits: bits)
-    case "float" where bits == 8: return .float8E4M3
-    default: throw Unreadable(reason: "type \(json["type"]?.compactText ?? "none") of \(bits) bits is not read")
+  private static func weights(_ value: JSONValue) throws(Unreadable) -> WeightQuantization {
+    let (json, format, isSymmetric) = try arguments(value)
+    if let order = json["actorder"], order != "weight", order != "static", order != false {
+      throw Unreadable("actorder \(order.compactText) (columns out of order) is not read")
     }
-  }
-
-  private static func weights(_ json: JSONValue) throws(Unreadable) -> WeightQuantization {
-    let format = try format(json)
-    if let order = json["actorder"], order.stringValue == "group" || order.stringValue == "dynamic" {
-      throw Unreadable(reason: "actorder \(order.compactText) (columns out of order) is not read")
+    if let dynamic = json["dynamic"], dynamic != false {
+      throw Unreadable("dynamic \(dynamic.compactText) is not read for weights")
     }
     let granularity: Granularity
     let strategy = json["strategy"]?.stringValue ?? "none"
@@ -65,32 +144,35 @@ extension CompressedTensorsConfiguration {
     case "channel": granularity = .perChannel
     case "group":
       guard let size = json["group_size"]?.intValue, size > 0 || size == -1 else {
-        throw Unreadable(reason: "group_size is missing")
+        throw Unreadable("group_size \(json["group_size"]?.compactText ?? "none") is not a size")
       }
       granularity = size == -1 ? .perChannel : .perGroup(size: size)
     case "block":
       guard let sides = json["block_structure"]?.arrayValue?.compactMap(\.intValue), sides.count == 2,
         sides.allSatisfy({ $0 > 0 })
-      else { throw Unreadable(reason: "block_structure is not two numbers") }
+      else { throw Unreadable("block_structure is not two numbers") }
       granularity = .perBlock(rows: sides[0], columns: sides[1])
-    default: throw Unreadable(reason: "strategy \"\(strategy)\" is not read")
+    default: throw Unreadable("strategy \"\(strategy)\" is not read")
     }
-    let symmetric = json["symmetric"]?.boolValue ?? true
     switch (format, granularity) {
-    case (.float8E4M3, _) where !symmetric: throw Unreadable(reason: "float weights with zero points are not read")
-    case (.int, .perTensor), (.int, .perBlock): throw Unreadable(reason: "integers by \(strategy) are not read")
-    default: return WeightQuantization(format, granularity, isSymmetric: symmetric)
+    case (.float8E4M3, _) where !isSymmetric: throw Unreadable("symmetric false is not read for float weights")
+    case (.int, .perTensor), (.int, .perBlock): throw Unreadable("strategy \"\(strategy)\" is not read for integers")
+    default: return WeightQuantization(format, granularity, isSymmetric: isSymmetric)
     }
   }
 
-  private static func activations(_ json: JSONValue) throws(Unreadable) -> ActivationQuantization {
-    if json.isNull { return .none }
-    let format = try format(json)
-    switch (json["strategy"]?.stringValue, json["dynamic"]?.boolValue) {
+  private static func activations(_ value: JSONValue) throws(Unreadable) -> ActivationQuantization {
+    let (json, format, isSymmetric) = try arguments(value)
+    guard isSymmetric else { throw Unreadable("symmetric false is not read for input_activations") }
+    switch (json["strategy"]?.stringValue, json["dynamic"]?.boolValue ?? false) {
     case ("tensor", false): return .staticPerTensor(format)
     case ("token", true): return .dynamicPerToken(format)
-    case ("group", true): return .dynamicPerGroup(format, size: json["group_size"]?.intValue ?? 128)
-    default: throw Unreadable(reason: "input_activations \(json.compactText) are not read")
+    case ("group", true):
+      guard let size = json["group_size"]?.intValue, size > 0 else {
+        throw Unreadable("group_size \(json["group_size"]?.compactText ?? "none") is not a size")
+      }
+      return .dynamicPerGroup(format, size: size)
+    default: throw Unreadable("input_activations \(value.compactText) are not read")
     }
   }
 

@@ -17,7 +17,7 @@ public struct CompressedTensorsConfiguration: Sendable {
     }
   }
 
-  /// The groups, in file order; the first that matches decides.
+  /// The groups, in file order.
   public let groups: [Group]
   /// Modules that stay in full precision.
   public let ignore: [String]
@@ -30,18 +30,31 @@ public struct CompressedTensorsConfiguration: Sendable {
 
   /// How a linear is stored, or `nil` if it is in full precision.
   ///
+  /// As in the library, a target that is the module's name decides before patterns, and patterns, in the order of
+  /// their spelling, before classes.
+  ///
   /// - Parameter module: such as `model.layers.0.mlp.up_proj`.
   public func scheme(of module: String) -> QuantizationScheme? {
-    if ignore.contains(where: { Self.matches($0, module, classes: ["Linear"]) }) { return nil }
-    return groups.first { $0.targets.contains { Self.matches($0, module, classes: ["Linear"]) } }?.scheme
+    if ignore.contains(where: { Self.rank($0, module) != nil }) { return nil }
+    var best: (rank: Int, target: String, scheme: QuantizationScheme)?
+    for group in groups {
+      for target in group.targets {
+        guard let rank = Self.rank(target, module) else { continue }
+        if let best, (best.rank, best.target) < (rank, target) { continue }
+        best = (rank, target, group.scheme)
+      }
+    }
+    return best?.scheme
   }
 
-  private static func matches(_ pattern: String, _ module: String, classes: [String]) -> Bool {
-    if pattern.hasPrefix("re:") {
-      guard let expression = try? Regex(String(pattern.dropFirst(3))) else { return false }
-      return module.prefixMatch(of: expression) != nil
+  /// How specific a match is, the lowest most; `nil` for none.
+  private static func rank(_ target: String, _ module: String) -> Int? {
+    if target == module { return 0 }
+    if target.hasPrefix("re:") {
+      guard let expression = try? Regex(String(target.dropFirst(3))) else { return nil }
+      return module.prefixMatch(of: expression) != nil ? 1 : nil
     }
-    return pattern == module || classes.contains(pattern) && module != "model.embed_tokens"
+    return target == "Linear" && module != "model.embed_tokens" ? 2 : nil
   }
 
   // MARK: Writing

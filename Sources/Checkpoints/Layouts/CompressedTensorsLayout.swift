@@ -99,18 +99,26 @@ public enum CompressedTensorsLayout {
       throw .malformed(file: file, offset: nil, tensor: scaleName, problem: "scales of type \(scaleType.rawValue)")
     }
     let grid = ScaleGrid(quantization.granularity, outFeatures: outFeatures, inFeatures: inFeatures)
+    try refuseContradictions(linear: linear, quantization, grid, from: source, file: file)
     var parts: [Tensor] = []
     for wanted in plan(
       linear: linear, quantization, outFeatures: outFeatures, inFeatures: inFeatures, scaleType: scaleType)
     {
       guard let found = source.info(wanted.name) else { throw .missingTensor(wanted.name, file: file) }
-      let isScalarScale = wanted.name == scaleName && found.shape.elementCount == wanted.shape.elementCount
-      guard found.dtype == wanted.dtype, found.shape == wanted.shape || isScalarScale else {
+      let isScale = wanted.name == scaleName && scaleSpellings(quantization, grid).contains(found.shape)
+      // Older files hold the shape as I32.
+      let isShape = wanted.dtype == .int64 && found.dtype == .int32
+      guard found.dtype == wanted.dtype || isShape, found.shape == wanted.shape || isScale else {
         throw .malformed(
           file: file, offset: nil, tensor: wanted.name,
           problem: "expected \(wanted.dtype.rawValue) \(wanted.shape), found \(found.dtype.rawValue) \(found.shape)")
       }
       parts.append(try source.tensor(wanted.name))
+    }
+    if case .int = quantization.format, let shape = parts.last, integers(shape) != [outFeatures, inFeatures] {
+      throw .malformed(
+        file: file, offset: nil, tensor: linear + ".weight_shape",
+        problem: "is \(integers(shape)), the configuration says [\(outFeatures), \(inFeatures)]")
     }
     let scales = parts[1].floats()
     guard scales.allSatisfy({ $0.isFinite && $0 > 0 }) else {
@@ -148,6 +156,54 @@ public enum CompressedTensorsLayout {
     return QuantizedTensor(
       quantization, outFeatures: outFeatures, inFeatures: inFeatures, codes: codes, scales: scales,
       scaleType: scaleType, zeroPoints: zeroPoints)
+  }
+
+  /// Shapes of scales that mean the same: a scale a matrix or a row is also written without its last axes.
+  private static func scaleSpellings(_ quantization: WeightQuantization, _ grid: ScaleGrid) -> [Shape] {
+    switch quantization.granularity {
+    case .perTensor: [[], [1], [1, 1]]
+    case .perChannel: [[grid.rowGroups], [grid.rowGroups, 1]]
+    case .perGroup, .perBlock: [[grid.rowGroups, grid.columnGroups]]
+    }
+  }
+
+  /// Refuses tensors beside those that are read that would give the linear another meaning.
+  private static func refuseContradictions(
+    linear: String, _ quantization: WeightQuantization, _ grid: ScaleGrid, from source: some WeightSource, file: String
+  ) throws(CheckpointError) {
+    func refuse(_ part: String, _ problem: String) -> CheckpointError {
+      .malformed(file: file, offset: nil, tensor: linear + part, problem: problem)
+    }
+    let isInteger = quantization.format != .float8E4M3
+    let other = isInteger ? ".weight" : ".weight_packed"
+    if source.info(linear + other) != nil {
+      throw refuse(other, "is there beside \(isInteger ? "weight_packed" : "weight"); which of them counts is unclear")
+    }
+    if isInteger, quantization.isSymmetric, source.info(linear + ".weight_zero_point") != nil {
+      throw refuse(".weight_zero_point", "is there, but the configuration says that weights are symmetric")
+    }
+    if let info = source.info(linear + ".weight_g_idx") {
+      guard info.dtype == .int32 || info.dtype == .int64 else {
+        throw refuse(".weight_g_idx", "is \(info.dtype.rawValue), expected I32")
+      }
+      let groups = integers(try source.tensor(info.name))
+      // −1 throughout says that there is no order.
+      guard groups.allSatisfy({ $0 == -1 }) || groups.enumerated().allSatisfy({ $1 == $0 / grid.columnsPerScale })
+      else {
+        throw refuse(".weight_g_idx", "puts columns out of order (actorder), which is not read")
+      }
+    }
+  }
+
+  /// The elements of an I32 or I64 tensor.
+  private static func integers(_ tensor: Tensor) -> [Int] {
+    tensor.withBytes { bytes in
+      (0..<tensor.elementCount).map { index in
+        tensor.dtype == .int32
+          ? Int(Int32(littleEndian: bytes.loadUnaligned(fromByteOffset: 4 * index, as: Int32.self)))
+          : Int(Int64(littleEndian: bytes.loadUnaligned(fromByteOffset: 8 * index, as: Int64.self)))
+      }
+    }
   }
 
   private static func word(_ bytes: UnsafeRawBufferPointer, _ index: Int) -> UInt32 {
