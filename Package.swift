@@ -102,7 +102,8 @@ let package = Package(
     tests(of: "StrictJSON"),
     tests(of: "Tokenizers", uses: ["StrictJSON"], resources: [.copy("Vectors")]),
     tests(of: "Tensors", uses: ["CKernels"]),
-    tests(of: "Checkpoints", uses: ["Quantization", "StrictJSON", "Tensors", "Kernels"], resources: [.copy("Vectors")]),
+    tests(
+      of: "Checkpoints", uses: ["Quantization", "StrictJSON", "Tensors", "Kernels"], resources: [.copy("Vectors")]),
     tests(of: "Kernels", uses: ["Tensors", "CKernels"]),
     tests(of: "Reports", uses: ["Tensors", "StrictJSON"], resources: [.copy("Golden")]),
     tests(of: "Quantization", uses: ["Tensors", "CKernels", "Kernels"]),

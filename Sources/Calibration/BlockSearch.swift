@@ -40,8 +40,8 @@ struct BlockSearch {
     }
     let reference = output(of: Candidate(), originals)
     let energy = reference.values.withUnsafeBufferPointer { ck_sum_of_squares($0.baseAddress, $0.count) }
-    func measured(_ active: Set<Int>) -> Candidate {
-      var candidate = build(active.sorted().map { plans[$0] }, originals)
+    func measured(_ active: Set<Int>, clipsQueries: Bool = false) -> Candidate {
+      var candidate = build(active.sorted().map { plans[$0] }, originals, clipsQueries: clipsQueries)
       let difference = zip(output(of: candidate, originals).values, reference.values).map { $0 - $1 }
       candidate.loss = ck_sum_of_squares(difference, difference.count) / max(energy, .leastNormalMagnitude)
       return candidate
@@ -58,6 +58,15 @@ struct BlockSearch {
       combinations[tried] = candidate
       // Ties go to fewer folds, then to the first.
       if (candidate.loss, tried.count) < (chosen.loss, active.count) { (active, chosen) = (tried, candidate) }
+    }
+    // Errors of queries and keys meet in a product under a softmax, where the squared error of each alone misleads:
+    // they are clipped only where the whole attention is better for it.
+    if names.contains(where: { Self.isQueryOrKey($0) && isScaled($0) }) {
+      let clipped = measured(active, clipsQueries: true)
+      if clipped.loss < chosen.loss {
+        chosen = clipped
+        combinations[active] = clipped
+      }
     }
     var result = QuantizedLayer()
     result.weights = chosen.weights
@@ -97,7 +106,8 @@ struct BlockSearch {
 
   /// Applies folds, clips and rounds.
   private func build(
-    _ active: [(folding: ChannelFolding, found: ScaleSearch.Result)], _ originals: [String: Matrix]
+    _ active: [(folding: ChannelFolding, found: ScaleSearch.Result)], _ originals: [String: Matrix],
+    clipsQueries: Bool
   ) -> Candidate {
     var candidate = Candidate()
     var weights = originals
@@ -126,7 +136,7 @@ struct BlockSearch {
       }
       let scaleType = quantizer.scaleType(scheme)
       var shrink: [Float]?
-      if isScaled(name), isClipped(name), scheme.weights.format.bitWidth < 8 {
+      if isScaled(name), clipsQueries || !Self.isQueryOrKey(name), scheme.weights.format.bitWidth < 8 {
         shrink = ClipSearch.run(
           weight, as: scheme.weights, scaleType: scaleType, statistics: statistics(of: name),
           scales: inputScales[name] ?? [Float](repeating: 1, count: weight.columns))
@@ -142,10 +152,8 @@ struct BlockSearch {
     return Matrix(Tensor(shape, floats: weight.values, as: quantizer.storedType))
   }
 
-  /// Queries and keys are not clipped: their errors meet in a product under a softmax, where the squared error of
-  /// each alone misleads.
-  private func isClipped(_ name: String) -> Bool {
-    name != "self_attn.q_proj" && name != "self_attn.k_proj"
+  private static func isQueryOrKey(_ name: String) -> Bool {
+    name == "self_attn.q_proj" || name == "self_attn.k_proj"
   }
 
   /// The block's output on held-out text.

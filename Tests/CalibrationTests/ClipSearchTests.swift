@@ -98,9 +98,10 @@ import Testing
     #expect(most > 0.999999 && abs(own[0] - 1) < 1e-6 && abs(own[1] - 3) < 1e-6)
   }
 
-  @Test func `factors are those of the reference, none first`() {
-    #expect(ClipSearch.shrinks.count == 10 && ClipSearch.shrinks[0] == 1)
-    #expect(abs((ClipSearch.shrinks.last ?? 0) - 0.55) < 1e-6)
+  @Test func `no clipping is tried first, then factors from 1.05 to 0.6`() {
+    #expect(ClipSearch.shrinks[0] == 1 && Set(ClipSearch.shrinks).count == ClipSearch.shrinks.count)
+    #expect(ClipSearch.shrinks.allSatisfy { $0 > 0.5 && $0 < 1.06 })
+    #expect(abs((ClipSearch.shrinks.last ?? 0) - 0.6) < 1e-6)
   }
 
   @Test func `a group wider than the widest block is clipped by means and variances`() {
