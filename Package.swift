@@ -92,11 +92,11 @@ let package = Package(
     .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
     // tests
     .target(
-      name: "TestSupport", dependencies: ["Tensors", "StrictJSON"], path: "Tests/TestSupport", swiftSettings: strict),
+      name: "TestSupport", dependencies: ["Checkpoints", "Tensors", "StrictJSON"], path: "Tests/TestSupport",
+      swiftSettings: strict),
     .testTarget(
       name: "InteropTests", dependencies: ["Checkpoints", "Models", "StrictJSON", "Tensors"],
       resources: [.copy("Vectors")], swiftSettings: strict),
-    .testTarget(name: "CommandTests", dependencies: ["quantize", "StrictJSON"], swiftSettings: strict),
     // Compiled as a user's program would be, without our settings.
     .testTarget(name: "ReadmeTests", dependencies: ["Models", "Pipeline", "Quantization", "TestSupport"]),
     tests(of: "StrictJSON"),
@@ -108,6 +108,19 @@ let package = Package(
     tests(of: "Reports", uses: ["Tensors", "StrictJSON"], resources: [.copy("Golden")]),
     tests(of: "Quantization", uses: ["Tensors", "CKernels", "Kernels"]),
     tests(of: "Calibration", uses: ["Models", "Checkpoints", "Quantization", "Kernels", "Tensors"]),
+    tests(
+      of: "Models", uses: ["Checkpoints", "Quantization", "Kernels", "Tensors", "StrictJSON"],
+      resources: [.copy("Vectors")]),
+    tests(
+      of: "Pipeline",
+      uses: [
+        "Reports", "Calibration", "Models", "Checkpoints", "Tokenizers", "Quantization", "Kernels", "Tensors",
+        "StrictJSON",
+      ], resources: [.copy("Vectors")]),
+    // The program as a process.
+    .testTarget(
+      name: "CommandTests", dependencies: ["quantize", "Checkpoints", "Tensors", "StrictJSON", "TestSupport"],
+      resources: [.copy("Snapshots")], swiftSettings: strict),
   ],
   swiftLanguageModes: [.v6]
 )

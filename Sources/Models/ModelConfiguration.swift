@@ -59,7 +59,8 @@ extension ConfigurationReader {
     }
     let headDimension = try count("head_dim", default: hidden / heads)
     let layers = try count("num_hidden_layers")
-    if let types = value("layer_types")?.arrayValue {
+    if let given = value("layer_types") {
+      guard let types = given.arrayValue else { throw refusal("layer_types", "is \(given.typeName), expected a list") }
       guard types.count == layers else {
         throw refusal("layer_types", "has \(types.count) entries for \(layers) layers")
       }

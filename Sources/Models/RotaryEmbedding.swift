@@ -120,14 +120,18 @@ extension ConfigurationReader {
     case "default": return .none
     case "linear": return .linear(factor: try rope.positive("factor"))
     case "llama3":
+      let low = try rope.positive("low_freq_factor")
+      let high = try rope.positive("high_freq_factor")
+      guard high > low else {
+        throw rope.refusal("high_freq_factor", "is \(high), expected more than low_freq_factor, which is \(low)")
+      }
       return .llama3(
-        factor: try rope.positive("factor"), lowFrequency: try rope.positive("low_freq_factor"),
-        highFrequency: try rope.positive("high_freq_factor"),
+        factor: try rope.positive("factor"), lowFrequency: low, highFrequency: high,
         originalPositions: try rope.positive("original_max_position_embeddings"))
     case "yarn":
       let factor = try rope.positive("factor")
       let original = try rope.positive(
-        "original_max_position_embeddings", default: Double(try count("max_position_embeddings")))
+        "original_max_position_embeddings", default: Double(try count("max_position_embeddings", default: 2048)))
       func magnitude(_ scale: Double) -> Double { factor <= 1 ? 1 : 0.1 * scale * log(factor) + 1 }
       let mscale = try rope.value("mscale") == nil ? 0 : rope.positive("mscale")
       let mscaleAll = try rope.value("mscale_all_dim") == nil ? 0 : rope.positive("mscale_all_dim")

@@ -10,7 +10,7 @@ public enum Evaluation {
     do {
       let model = try ModelInputs.openModel(name)
       let inputs = try ModelInputs(model)
-      let length = min(sequenceLength, model.configuration.maximumPositions)
+      let length = min(sequenceLength, tokens, model.configuration.maximumPositions)
       let windows = try TokenWindows(
         try TextSource(texts), tokenizer: inputs.tokenizer, separator: inputs.separator, begin: inputs.windowBegin,
         length: length,

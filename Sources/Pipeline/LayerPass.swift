@@ -157,6 +157,11 @@ struct LayerPass {
   }
 
   private func requireFinite(_ tensor: Tensor, _ name: String) throws {
+    try Self.requireFinite(tensor, name, of: model)
+  }
+
+  /// Refuses a tensor that holds NaN or infinity, with the first place.
+  static func requireFinite(_ tensor: Tensor, _ name: String, of model: LanguageModel) throws {
     guard tensor.dtype.isFullPrecision, let index = tensor.firstNonFinite else { return }
     let place =
       tensor.shape.rank == 2 ? "row \(index / tensor.shape[1]), column \(index % tensor.shape[1])" : "element \(index)"

@@ -32,10 +32,12 @@ extension Recipe {
     }
     if !c.tiesEmbeddings { linears.append(("lm_head", c.vocabularySize, c.hiddenSize, true)) }
     let names = linears.map(\.name)
-    let patterns = try ignore.map { try Pattern($0, among: names, option: "--ignore") }
+    // A tied head has no weights of its own, and everyone ignores it by habit.
+    let patterns = try ignore.map { try Pattern($0, among: names + ["lm_head"], option: "--ignore") }
     let wanted = try include.map { try Pattern($0, among: names, option: "--include") }
     let rules = try rules.map { rule in
-      (rule, try rule.targets.map { try Pattern($0, among: names, option: "a rule's target") })
+      let known = rule.scheme == nil ? names + ["lm_head"] : names
+      return (rule, try rule.targets.map { try Pattern($0, among: known, option: "a rule's target") })
     }
     return linears.map { linear in
       var scheme: QuantizationScheme? = linear.isOptional && !wanted.contains { $0.matches(linear.name) } ? nil : scheme
@@ -74,8 +76,10 @@ struct Pattern {
       expression = nil
     }
     guard !names.contains(where: matches) else { return }
-    // lm_head has no weights of its own when it is tied to the embedding, and everyone ignores it by habit.
-    if text == "lm_head" { return }
+    if text == "lm_head" {
+      throw PipelineError.usage(
+        "\(option) \"lm_head\": the head is tied to model.embed_tokens; name that, and the head follows")
+    }
     let near = names.sorted { (Self.distance(text, $0), $0) < (Self.distance(text, $1), $1) }.prefix(3)
     throw PipelineError.usage(
       "\(option) \"\(text)\" matches no linear of this model; the nearest are \(near.joined(separator: ", "))")

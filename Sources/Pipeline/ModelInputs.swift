@@ -2,7 +2,7 @@ public import Checkpoints
 internal import Crypto
 internal import Foundation
 public import Models
-internal import Tensors
+public import Tensors
 public import Tokenizers
 
 /// A model with the tokenizer that belongs to it.
@@ -69,13 +69,16 @@ extension Checkpoint {
   /// SHA-256 over `config.json` and, for each tensor in order, its name, type, shape and bytes.
   ///
   /// The same model has the same digest however it is sharded only if its tensors come in the same order.
-  public func contentDigest() throws -> String {
+  ///
+  /// - Parameter look: sees every tensor on the way; may throw to refuse one.
+  public func contentDigest(_ look: (_ name: String, Tensor) throws -> Void = { _, _ in }) throws -> String {
     var hash = SHA256()
     hash.update(data: Data(try file("config.json") ?? []))
     for info in weights.tensors {
       hash.update(data: Data("\n\(info.name) \(info.dtype.rawValue) \(info.shape)\n".utf8))
       let tensor = try weights.tensor(info.name)
       tensor.withBytes { hash.update(bufferPointer: $0) }
+      try look(info.name, tensor)
     }
     return hash.finalize().hexadecimal
   }

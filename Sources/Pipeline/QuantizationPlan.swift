@@ -79,7 +79,8 @@ public struct QuantizationPlan: Sendable {
     var last = steps(["model.norm"])
     if model.configuration.tiesEmbeddings {
       if model.checkpoint.weights.info("lm_head.weight") != nil {
-        dropped.append(("lm_head.weight", "tied to model.embed_tokens.weight"))
+        try Self.requireTied(model)
+        dropped.append(("lm_head.weight", "it is model.embed_tokens.weight over again"))
         taken.insert("lm_head.weight")
       }
     } else {
@@ -92,6 +93,19 @@ public struct QuantizationPlan: Sendable {
     self.dropped = dropped
     tensors = try Self.outputs(units, model)
     quantization = Self.configuration(linears)
+  }
+
+  /// A stored head beside `tie_word_embeddings` must be the embedding: runtimes read the one or the other.
+  private static func requireTied(_ model: LanguageModel) throws {
+    let (head, embedding) = (try model.tensor("lm_head.weight"), try model.tensor("model.embed_tokens.weight"))
+    let isSame =
+      head.dtype == embedding.dtype && head.shape == embedding.shape
+      && head.withBytes { one in embedding.withBytes { other in one.elementsEqual(other) } }
+    guard isSame else {
+      throw PipelineError.input(
+        "\(model.checkpoint.name): tie_word_embeddings is true, but lm_head.weight differs from "
+          + "model.embed_tokens.weight; set it to false if the head is meant, or remove lm_head.weight")
+    }
   }
 
   /// The tensors that a step writes.

@@ -20,7 +20,7 @@ public struct QuantizationRun: Sendable {
     public var output: String
     /// What to do.
     public var recipe: Recipe
-    /// Whether to continue what an interrupted run has left.
+    /// Whether to continue what an interrupted run has left; if that is nothing, the run begins.
     public var resumes = false
     /// Bytes the run may need at most.
     public var maximumMemory: Int?
@@ -113,25 +113,37 @@ public struct QuantizationRun: Sendable {
     do {
       var clock = StageClock()
       progress(ProgressEvent("digest", done: 0, of: 1, "reading \(model.checkpoint.name)"))
-      let digest = try model.checkpoint.contentDigest()
+      // Damage is found now, while the bytes come by, not after hours, when the last layer is reached.
+      let digest = try model.checkpoint.contentDigest { name, tensor in
+        try LayerPass.requireFinite(tensor, name, of: model)
+        try Interruption.check("stopped while reading \(model.checkpoint.name); continue with --resume")
+      }
       clock.finish("read and digest")
       let members = try sideFiles()
       let output = ArtifactPlan(members: members, tensors: plan.tensors)
       let identity = fingerprint(digest)
-      if request.output.hasSuffix("/") {
-        let path = String(request.output.dropLast())
+      let isFolder = request.output.hasSuffix("/")
+      let path = isFolder ? String(request.output.dropLast()) : request.output
+      // A run that was stopped before it wrote anything left nothing to continue: it begins.
+      let resumes = request.resumes && Self.hasJournal(path)
+      if isFolder {
         let writer =
-          request.resumes
+          resumes
           ? try FolderWriter.resume(path: path, plan: output, fingerprint: identity)
           : try FolderWriter(path: path, plan: output, fingerprint: identity)
         return try write(to: writer, digest: digest, clock: &clock, progress: progress)
       }
       let writer =
-        request.resumes
-        ? try ArtifactWriter.resume(path: request.output, plan: output, fingerprint: identity)
-        : try ArtifactWriter(path: request.output, plan: output, fingerprint: identity)
+        resumes
+        ? try ArtifactWriter.resume(path: path, plan: output, fingerprint: identity)
+        : try ArtifactWriter(path: path, plan: output, fingerprint: identity)
       return try write(to: writer, digest: digest, clock: &clock, progress: progress)
     } catch { throw PipelineError.wrapping(error) }
+  }
+
+  private static func hasJournal(_ path: String) -> Bool {
+    let attributes = try? FileManager.default.attributesOfItem(atPath: path + ".journal")
+    return (attributes?[.size] as? NSNumber)?.intValue ?? 0 > 0
   }
 
   /// Everything that decides the bytes: the same fingerprint, the same artifact.

@@ -10,7 +10,7 @@ extension Recipe {
   public init(yaml text: String, file: String) throws {
     let node: Node?
     do { node = try Yams.compose(yaml: text) } catch {
-      throw PipelineError.usage("\(file) is not YAML: \(error)")
+      throw PipelineError.usage("\(file) is not YAML: \(Self.sentence(error))")
     }
     guard let node, let object = try Self.json(node, file: file).objectValue else {
       throw PipelineError.usage("\(file) does not hold a mapping")
@@ -18,13 +18,25 @@ extension Recipe {
     let reader = RecipeReader(object: object, file: file, path: "")
     try reader.refuseUnknown(except: ["scheme", "group_size", "method", "ignore", "include", "rules", "calibration"])
     self.init()
-    scheme = try reader.scheme(default: scheme) ?? scheme
+    guard let scheme = try reader.scheme(default: scheme) else {
+      throw PipelineError.usage(
+        "\(file): scheme is none, which would quantize nothing; give the scheme of most linears here, "
+          + "and none in a rule or names under ignore for those that stay")
+    }
+    self.scheme = scheme
     method = try reader.method() ?? method
     ignore = try reader.strings("ignore") ?? []
     include = try reader.strings("include") ?? []
-    for (index, element) in (object["rules"]?.arrayValue ?? []).enumerated() {
+    var elements: [JSONValue] = []
+    if let value = object["rules"], !value.isNull {
+      guard let list = value.arrayValue else { throw PipelineError.usage("\(file): rules is not a list") }
+      elements = list
+    }
+    for (index, element) in elements.enumerated() {
       let path = "rules[\(index)]."
-      guard let rule = element.objectValue else { throw PipelineError.usage("\(file): \(path) is not a mapping") }
+      guard let rule = element.objectValue else {
+        throw PipelineError.usage("\(file): \(path.dropLast()) is not a mapping")
+      }
       let inner = RecipeReader(object: rule, file: file, path: path)
       try inner.refuseUnknown(except: ["targets", "scheme", "group_size", "method"])
       guard let targets = try inner.strings("targets"), !targets.isEmpty else {
@@ -42,6 +54,12 @@ extension Recipe {
       samples = try inner.count("samples") ?? samples
       sequenceLength = try inner.count("sequence_length") ?? sequenceLength
     }
+  }
+
+  /// A parser's message without the excerpt of the file that follows it on lines of its own.
+  private static func sentence(_ error: any Error) -> String {
+    let lines = "\(error)".split(separator: "\n")
+    return String(lines.first(where: { $0.contains("error:") }) ?? lines.first ?? "it cannot be read")
   }
 
   private static func json(_ node: Node, file: String) throws -> JSONValue {

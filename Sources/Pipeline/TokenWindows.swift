@@ -24,6 +24,9 @@ public struct TokenWindows: Sendable {
     _ text: TextSource, tokenizer: Tokenizer, separator: Int?, begin: Int?, length: Int, limit: Int? = nil
   ) throws {
     self.length = length
+    guard length >= 2 else {
+      throw PipelineError.usage("windows of \(length) tokens predict nothing; 2 is the least")
+    }
     var ids: [Int] = []
     for document in text.documents {
       if let separator { ids.append(separator) }
@@ -31,7 +34,9 @@ public struct TokenWindows: Sendable {
     }
     let step = begin == nil ? length : length - 1
     var all = stride(from: 0, to: ids.count, by: step).map { start in
-      (begin.map { [$0] } ?? []) + ids[start..<min(ids.count, start + step)]
+      let part = ids[start..<min(ids.count, start + step)]
+      // The separator of the first document is a begin token already.
+      return part.first == begin ? Array(part) : (begin.map { [$0] } ?? []) + part
     }
     if let last = all.last, all.count > 1, last.count < (length + 1) / 2 { all.removeLast() }
     if let limit, all.count > limit {

@@ -1,6 +1,6 @@
 internal import Checkpoints
 internal import Foundation
-internal import Models
+public import Models
 internal import Quantization
 public import Reports
 internal import StrictJSON
@@ -32,6 +32,11 @@ public struct Verification: Sendable {
     }
   }
 
+  /// Finds out now what would otherwise end the comparison after the work: texts or a tokenizer that cannot be read.
+  public static func checkInputs(_ request: Request, reference: LanguageModel) throws {
+    do { _ = try windows(request, reference, reference) } catch { throw PipelineError.wrapping(error) }
+  }
+
   /// Runs both models and measures; every byte of an artifact is checked first.
   public static func run(_ request: Request, progress: ProgressHandler = { _ in }) throws -> Report {
     do {
@@ -57,7 +62,8 @@ public struct Verification: Sendable {
         report.candidate.digest = try candidate.checkpoint.contentDigest()
       }
       clock.finish("check")
-      let windows = try windows(request, reference, candidate, &report)
+      let (windows, text) = try windows(request, reference, candidate)
+      report.text = text
       let comparison = try ModelComparison(
         reference: reference, candidate: candidate, windows: windows, seed: request.seed)
       let result = try comparison.run { done, total, what in
@@ -77,18 +83,19 @@ public struct Verification: Sendable {
   }
 
   private static func windows(
-    _ request: Request, _ reference: LanguageModel, _ candidate: LanguageModel, _ report: inout Report
-  ) throws -> [[Int]] {
+    _ request: Request, _ reference: LanguageModel, _ candidate: LanguageModel
+  ) throws -> (windows: [[Int]], text: Report.Text) {
     let text = try TextSource(request.texts)
     let inputs = try ModelInputs(reference)
     let positions = min(reference.configuration.maximumPositions, candidate.configuration.maximumPositions)
-    let length = min(request.sequenceLength, positions)
+    let length = min(request.sequenceLength, request.tokens, positions)
     let windows = try TokenWindows(
       text, tokenizer: inputs.tokenizer, separator: inputs.separator, begin: inputs.windowBegin, length: length,
       limit: max(1, request.tokens / length))
-    report.text = .init(
-      source: text.name, tokens: windows.tokenCount, windowLength: length, digest: text.digest)
-    return windows.windows
+    return (
+      windows.windows,
+      .init(source: text.name, tokens: windows.tokenCount, windowLength: length, digest: text.digest)
+    )
   }
 
   private static func recipe(of candidate: LanguageModel) throws -> JSONValue {
@@ -140,7 +147,11 @@ public enum ReportFolder {
       ] {
         try Data(text.utf8).write(to: folder.appending(path: name), options: .atomic)
       }
-    } catch { throw PipelineError.input("cannot write the report to \(path): \(error.localizedDescription)") }
+    } catch {
+      let sentence = "cannot write the report to \(path): \(error.localizedDescription)"
+      let isFull = (error as? CocoaError)?.code == .fileWriteOutOfSpace
+      throw isFull ? PipelineError.doesNotFit(sentence) : PipelineError.input(sentence)
+    }
   }
 
   /// The folder beside an artifact: `NAME.report`.

@@ -68,6 +68,7 @@ public struct ModelComparison: Sendable {
   ///
   /// - Parameter progress: called with the units done, all units, and what is done next; may throw to stop.
   public func run(progress: (Int, Int, String) throws -> Void) throws -> Result {
+    guard !windows.isEmpty else { throw ComparisonError.nothingToScore }
     let chunks = Self.chunks(windows)
     let longest = windows.map(\.count).max() ?? 0
     let models = [reference] + (candidate.map { [$0] } ?? [])

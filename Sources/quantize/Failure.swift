@@ -28,15 +28,15 @@ enum Failure: Error {
     guard let code = code(of: error) else {
       // ArgumentParser's own: help and version are successes, everything else is wrong usage.
       let code = Quantize.exitCode(for: error)
-      let text = Quantize.fullMessage(for: error)
       if code == .success {
-        print(text)
+        print(Quantize.fullMessage(for: error))
         return 0
       }
-      say(text.hasSuffix("\n") ? String(text.dropLast()) : text)
-      return code == .validationFailure ? usage : internalError
+      let isUsage = code == .validationFailure
+      say(sentence(Quantize.message(for: error)) + (isUsage ? " (see quantize --help)" : ""))
+      return isUsage ? usage : internalError
     }
-    say("quantize: \(error)")
+    say(sentence("\(error)"))
     return code
   }
 
@@ -65,7 +65,14 @@ enum Failure: Error {
     }
   }
 
-  static func say(_ text: String) { FileHandle.standardError.write(Data((text + "\n").utf8)) }
+  /// One line, whatever the message quotes from a file.
+  private static func sentence(_ message: String) -> String {
+    var line = message.split(whereSeparator: \.isNewline).joined(separator: " ")
+    if line.hasSuffix(".") { line.removeLast() }
+    return "quantize: " + line
+  }
+
+  static func say(_ text: String) { StandardStream.error.write(text + "\n") }
 }
 
 extension Failure: CustomStringConvertible {

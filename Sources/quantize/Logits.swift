@@ -144,7 +144,7 @@ struct Generate: ParsableCommand {
     ) { piece in
       pieces += piece
       guard !work.json else { return }
-      FileHandle.standardOutput.write(Data(piece.utf8))
+      StandardStream.output.write(piece)
     }
     if work.json {
       print(

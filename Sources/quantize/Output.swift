@@ -12,9 +12,29 @@ enum Output {
     guard path.hasSuffix("/") || path.hasSuffix(".tar.zst") else {
       throw PipelineError.usage("-o \(path): expected NAME.tar.zst, or NAME/ for a folder")
     }
-    if FileManager.default.fileExists(atPath: trimmed(path)), !force {
-      throw PipelineError.usage("\(trimmed(path)) is there already; choose another name or pass --force")
+    let name = trimmed(path)
+    var isFolder: ObjCBool = false
+    guard !name.isEmpty, FileManager.default.fileExists(atPath: name, isDirectory: &isFolder) else {
+      if name.isEmpty { throw PipelineError.usage("-o \(path): expected NAME.tar.zst, or NAME/ for a folder") }
+      return
     }
+    guard force else {
+      throw PipelineError.usage("\(name) is there already; choose another name or pass --force")
+    }
+    // --force replaces what this program wrote, never a home directory or the model itself.
+    guard isFolder.boolValue == path.hasSuffix("/") else {
+      throw PipelineError.usage("\(name) is a \(isFolder.boolValue ? "folder" : "file"); choose another name")
+    }
+    guard !isFolder.boolValue || FileManager.default.fileExists(atPath: name + "/digests.json") else {
+      throw PipelineError.usage(
+        "\(name) is a folder that this program has not written; remove it, or choose another name")
+    }
+  }
+
+  /// Whether an earlier run has finished this output.
+  static func isFinished(_ path: String) -> Bool {
+    let name = trimmed(path)
+    return FileManager.default.fileExists(atPath: name) && !FileManager.default.fileExists(atPath: name + ".journal")
   }
 
   static func remove(_ path: String) throws {

@@ -15,7 +15,8 @@ final class Progress {
     if quiet {
       style = .none
     } else {
-      style = json || isatty(2) == 0 ? .lines : .bar
+      let isLogged = ProcessInfo.processInfo.environment["CI"].map { !$0.isEmpty } ?? false
+      style = json || isLogged || isatty(2) == 0 ? .lines : .bar
     }
   }
 
@@ -61,5 +62,16 @@ final class Progress {
     return whole < 60 ? "\(whole) s" : "\(whole / 60) min \(whole % 60) s"
   }
 
-  private func write(_ text: String) { FileHandle.standardError.write(Data(text.utf8)) }
+  /// Says something that a person should know, in the manner of the other events.
+  func note(_ text: String) {
+    switch style {
+    case .none: break
+    case .lines: write(JSONValue.object(["stage": "note", "detail": .string(text)]).compactText + "\n")
+    case .bar:
+      finish()
+      write("note: \(text)\n")
+    }
+  }
+
+  private func write(_ text: String) { StandardStream.error.write(text) }
 }

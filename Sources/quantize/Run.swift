@@ -147,14 +147,23 @@ struct Run: ParsableCommand {
     work.apply()
     let gate = try gateOptions.gate()
     if noVerify && !gate.isEmpty { throw PipelineError.usage("--no-verify leaves nothing to hold the limits against") }
+    if resume, !force, Output.isFinished(output) {
+      throw PipelineError.usage(
+        "\(Output.trimmed(output)) is complete, there is nothing to resume; compare it with `quantize verify`")
+    }
     try Output.check(output, force: force)
     var request = QuantizationRun.Request(model: model, output: output, recipe: try recipeOptions.make())
     request.resumes = resume
     request.maximumMemory = maxMemory?.bytes
     let progress = work.progress()
     let run = try QuantizationRun(request)
-    if force { try Output.remove(output) }
-    for remark in run.remarks where !work.quiet { Failure.say("note: \(remark)") }
+    var verification = Verification.Request(reference: model, candidate: Output.trimmed(output))
+    textOptions.apply(to: &verification)
+    verification.gate = gate
+    if !noVerify { try Verification.checkInputs(verification, reference: run.model) }
+    // A file stays until its successor is whole; a folder cannot be replaced so.
+    if force && output.hasSuffix("/") { try Output.remove(output) }
+    for remark in run.remarks { progress.note(remark) }
     let outcome = try run.execute(progress: progress.show)
     let path = Output.trimmed(output)
     guard !noVerify else {
@@ -170,10 +179,12 @@ struct Run: ParsableCommand {
       }
       return
     }
-    var verification = Verification.Request(reference: model, candidate: path)
-    textOptions.apply(to: &verification)
-    verification.gate = gate
-    var found = try Verification.run(verification, progress: progress.show)
+    var found: Report
+    do { found = try Verification.run(verification, progress: progress.show) } catch PipelineError.interrupted(let what)
+    {
+      throw PipelineError.interrupted(
+        "\(what); \(path) is complete, compare it with `quantize verify \(model) \(path)`")
+    }
     found.add(outcome, of: run)
     progress.finish()
     let folder = report ?? ReportFolder.beside(output)

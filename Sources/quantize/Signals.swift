@@ -6,17 +6,17 @@ import Pipeline
 enum Signals {
   /// The first SIGINT or SIGTERM asks the run to stop where it can be resumed; the second ends the process.
   static func install() {
+    // Who started the program may have blocked signals in itself, and a block is inherited.
+    var stops = sigset_t()
+    sigemptyset(&stops)
     for number in [SIGINT, SIGTERM] {
+      sigaddset(&stops, number)
       signal(number) { number in
         Interruption.request()
         signal(number, SIG_DFL)
       }
     }
-    // A parent may have started this process with the signals blocked, as programs with worker threads do.
-    var asked = sigset_t()
-    sigemptyset(&asked)
-    for number in [SIGINT, SIGTERM] { sigaddset(&asked, number) }
-    pthread_sigmask(SIG_UNBLOCK, &asked, nil)
+    pthread_sigmask(SIG_UNBLOCK, &stops, nil)
     // Writing beyond the allowed file size, or into a closed pipe, should be an error of write, not the end.
     signal(SIGXFSZ, SIG_IGN)
     signal(SIGPIPE, SIG_IGN)

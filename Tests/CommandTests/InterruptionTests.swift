@@ -1,0 +1,93 @@
+import Foundation
+import StrictJSON
+import TestSupport
+import Testing
+
+/// Exit code 6: runs that are stopped, and continued to the same bytes.
+///
+/// They use the embedded model, whose layers take long enough to be hit.
+@Suite(.serialized) struct InterruptionTests {
+  private static let model = SharedFolder.repository + "/calibration/pocket-qwen2"
+  private static let common = ["--calibration", "stories", "--samples", "12", "--seqlen", "128"]
+  private static let judged = ["--text", "stories-heldout", "--tokens", "256", "--verify-seqlen", "128"]
+  /// What is said when the second decoder layer begins.
+  private static let atLayer1 = "\"stage\":\"quantize\",\"done\":2"
+
+  /// The digest and folds of a run that nothing stopped.
+  private static let whole: Swift.Result<(sha256: JSONValue?, folds: JSONValue?), any Error> = Swift.Result {
+    let folder = try TestFolder()
+    let result = try Command.run([model, "-o", folder("out.tar.zst"), "--json", "-q"] + common + judged)
+    let json = try result.json()
+    return (json["candidate"]?["digest"], json["folds"])
+  }
+
+  @Test(arguments: [SIGINT, SIGTERM])
+  func `a signal ends a run with 6, and resume finishes with the same bytes and folds`(_ number: Int32) throws {
+    let folder = try TestFolder()
+    let arguments = [Self.model, "-o", folder("out.tar.zst"), "--json"] + Self.common + Self.judged
+    let running = try Command.start(arguments)
+    try running.signal(number, after: Self.atLayer1)
+    let stopped = try running.finish()
+    expect(stopped, fails: 6, saying: ["stopped before layer", "--resume"])
+    #expect(try folder.names() == ["out.tar.zst.journal", "out.tar.zst.partial"])
+    // Another run is not this one.
+    let other = try Command.run(arguments + ["--resume", "--group-size", "64", "-q"])
+    expect(other, fails: 3, saying: ["out.tar.zst.journal", "another one"])
+    let resumed = try Command.run(arguments + ["--resume", "--threads", "1"])
+    #expect(resumed.status == 0, "\(resumed.error)")
+    #expect(try folder.names() == ["out.report", "out.tar.zst"])
+    let (json, whole) = (try resumed.json(), try Self.whole.get())
+    #expect(json["candidate"]?["digest"] == whole.sha256 && whole.sha256 != nil)
+    #expect(json["folds"] == whole.folds && json["folds"]?.arrayValue?.count == 16)
+    #expect(try folder.json("out.report/report.json")["folds"] == whole.folds)
+  }
+
+  @Test func `a killed run continues to the same bytes`() throws {
+    let folder = try TestFolder()
+    let arguments = [Self.model, "-o", folder("out.tar.zst"), "--json", "--no-verify"] + Self.common
+    let running = try Command.start(arguments)
+    try running.signal(SIGKILL, after: Self.atLayer1)
+    #expect(try running.finish().status == -SIGKILL)
+    #expect(!folder.has("out.tar.zst"))
+    let resumed = try Command.run(arguments + ["--resume", "-q"])
+    #expect(resumed.status == 0, "\(resumed.error)")
+    #expect(try resumed.json()["sha256"] == Self.whole.get().sha256)
+  }
+
+  @Test func `a folder continues to the same files`() throws {
+    let folder = try TestFolder()
+    let arguments = [Self.model, "-o", folder("out/"), "--json", "--no-verify"] + Self.common
+    let running = try Command.start(arguments)
+    try running.signal(SIGTERM, after: Self.atLayer1)
+    expect(try running.finish(), fails: 6, saying: ["--resume"])
+    #expect(!folder.has("out"))
+    #expect(try Command.run(arguments + ["--resume", "-q"]).status == 0)
+    let direct = [Self.model, "-o", folder("direct/"), "--json", "--no-verify", "-q"] + Self.common
+    #expect(try Command.run(direct).status == 0)
+    #expect(try folder.names(in: "out") == folder.names(in: "direct"))
+    for name in try folder.names(in: "out") {
+      #expect(try folder.bytes("out/" + name) == folder.bytes("direct/" + name), "\(name)")
+    }
+  }
+
+  @Test func `a signal during verification says that the artifact is complete`() throws {
+    let folder = try TestFolder()
+    let arguments =
+      [Self.model, "-o", folder("out.tar.zst"), "--json", "--method", "rtn"]
+      + ["--text", "stories-heldout", "--tokens", "16384", "--verify-seqlen", "256"]
+    let running = try Command.start(arguments)
+    try running.signal(SIGINT, after: "\"stage\":\"verify\",\"done\":1")
+    expect(try running.finish(), fails: 6, saying: ["out.tar.zst is complete", "quantize verify"])
+    #expect(try Command.run("inspect", folder("out.tar.zst"), "--check", "-q").status == 0)
+  }
+
+  @Test func `resume begins where nothing was left`() throws {
+    let bench = try Workbench()
+    let result = try Command.run([
+      bench.model, "-o", bench.output, "--method", "rtn", "--no-verify", "--resume", "--json", "-q",
+    ])
+    #expect(result.status == 0, "\(result.error)")
+    let shared = try Command.run("inspect", try Workbench.shared.get().output, "--json")
+    #expect(try result.json()["sha256"] == shared.json()["sha256"])
+  }
+}

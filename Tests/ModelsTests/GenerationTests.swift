@@ -1,0 +1,183 @@
+import Kernels
+import StrictJSON
+import Tensors
+import TestSupport
+import Testing
+
+@testable import Models
+
+/// One token and many go through different kernels, whose float32 sums are taken in another order.
+private let orderTolerance = 2e-5
+
+@Suite struct GenerationTests {
+  @Test(arguments: ["llama", "qwen2"], [1, 3, 7])
+  func `tokens that follow a cache have the logits of the whole text`(_ family: String, _ step: Int) throws {
+    let model = try LanguageModel.tiny(TinyModel(modelType: family))
+    let ids = [256, 72, 101, 108, 108, 111, 32, 119, 111, 114, 108, 100, 33, 10, 7, 250]
+    let whole = try model.logits(of: ids)
+    let layers = try (0..<model.configuration.layerCount).map(model.layer)
+    let caches = layers.map { _ in KeyValueCache(columns: model.configuration.keyValueHeads * 16) }
+    let rotary = model.configuration.rotary.table(positions: ids.count)
+    let (embedding, head) = (try model.embedding(), try model.head())
+    var logits: [Float] = []
+    for start in stride(from: 0, to: ids.count, by: step) {
+      let part = Array(ids[start..<min(ids.count, start + step)])
+      var hidden = try embedding(part)
+      for (layer, cache) in zip(layers, caches) {
+        layer(&hidden, sequences: Sequences(lengths: [part.count]), rotary: rotary, cache: cache)
+      }
+      logits += head(hidden).values
+    }
+    #expect(Deviation.relative(logits, whole.values) <= orderTolerance)
+    #expect(caches.allSatisfy { $0.length == ids.count })
+  }
+
+  @Test func `several texts in one call are each as if alone`() throws {
+    let model = try LanguageModel.tiny(TinyModel(modelType: "qwen2"))
+    let texts = [[1, 2, 3, 4, 5], [9], [200, 201, 7, 7, 7, 7, 12, 90], [256, 5]]
+    let rotary = model.configuration.rotary.table(positions: 8)
+    var hidden = try model.embedding()(texts.flatMap(\.self))
+    for index in 0..<model.configuration.layerCount {
+      try model.layer(index)(&hidden, sequences: Sequences(lengths: texts.map(\.count)), rotary: rotary)
+    }
+    let together = try model.head()(hidden)
+    let alone = try texts.flatMap { try model.logits(of: $0).values }
+    #expect(Deviation.relative(together.values, alone) <= orderTolerance)
+  }
+
+  @Test func `sequences lie one after the other`() {
+    let sequences = Sequences(lengths: [3, 1, 4])
+    #expect(sequences.ranges == [0..<3, 3..<4, 4..<8] && sequences.rowCount == 8 && sequences.longest == 4)
+    #expect(Sequences(lengths: []).rowCount == 0 && Sequences(lengths: []).longest == 0)
+  }
+
+  @Test func `the tap shows every linear with what it reads and writes`() throws {
+    let model = try LanguageModel.tiny(TinyModel())
+    let layer = try model.layer(0)
+    var hidden = try model.embedding()([1, 2, 3])
+    var seen: [String] = []
+    layer(&hidden, sequences: Sequences(lengths: [3]), rotary: model.configuration.rotary.table(positions: 3)) {
+      name, input, output in
+      seen.append(name)
+      #expect(layer[linear: name](input) == output, "\(name)")
+    }
+    #expect(seen == DecoderLayer.linearNames)
+  }
+
+  @Test func `a generator takes the likeliest token of the whole text at every step`() throws {
+    let model = try LanguageModel.tiny(TinyModel())
+    var generator = try Generator(model, sampling: Sampling(), positions: 24)
+    var ids = [256, 84, 104, 101]
+    var next = ids
+    for _ in 0..<12 {
+      let logits = try model.logits(of: ids)
+      let row = Array(logits.row(logits.rows - 1))
+      let likeliest = try #require(row.indices.max { row[$0] < row[$1] })
+      let drawn = try generator.next(after: next)
+      guard let drawn else {
+        #expect(likeliest == TinyModel.endToken)
+        return
+      }
+      #expect(drawn == likeliest)
+      ids.append(drawn)
+      next = [drawn]
+    }
+  }
+
+  @Test func `an end token ends the text, and any of several does`() throws {
+    for ends in [[7], [300, 7]] {
+      var tiny = Self.constant([3: 1, 7: 2])
+      tiny.configuration["eos_token_id"] = .array(ends.map { .integer($0) })
+      var generator = try Generator(try LanguageModel.tiny(tiny), sampling: Sampling(), positions: 8)
+      #expect(try generator.next(after: [1]) == nil)
+    }
+    var generator = try Generator(
+      try LanguageModel.tiny(Self.constant([3: 1, 7: 2])), sampling: Sampling(), positions: 8)
+    #expect(try generator.next(after: [1]) == 7)
+  }
+
+  @Test func `more positions than the model has are refused with both numbers`() throws {
+    let model = try LanguageModel.tiny(TinyModel())
+    #expect(throws: ModelError.tooLong(length: 129, maximum: 128)) {
+      _ = try Generator(model, sampling: Sampling(), positions: 129)
+    }
+    var generator = try Generator(model, sampling: Sampling(), positions: 4)
+    #expect(throws: ModelError.token(id: 999, vocabularySize: 272)) { _ = try generator.next(after: [999]) }
+  }
+
+  /// A model whose logits are the same after every text: powers of two in one channel, zeros in the rest.
+  private static func constant(_ logits: [Int: Float]) -> TinyModel {
+    var tiny = TinyModel()
+    tiny.dtype = .float32
+    tiny.tiesEmbeddings = false
+    func first(_ rows: Int, _ value: (Int) -> Float) -> Tensor {
+      Tensor([rows, 64], floats: (0..<rows * 64).map { $0 % 64 == 0 ? value($0 / 64) : 0 })
+    }
+    tiny.tensors["model.embed_tokens.weight"] = first(272) { _ in 1 }
+    tiny.tensors["lm_head.weight"] = first(272) { logits[$0] ?? 0 }
+    for layer in 0..<2 {
+      for (name, columns) in [("self_attn.o_proj", 64), ("mlp.down_proj", 96)] {
+        tiny.tensors["model.layers.\(layer).\(name).weight"] = Tensor(
+          [64, columns], floats: [Float](repeating: 0, count: 64 * columns))
+      }
+    }
+    tiny.tensors["model.norm.weight"] = Tensor([64], floats: [Float](repeating: 1, count: 64))
+    return tiny
+  }
+}
+
+@Suite struct SamplingTests {
+  private static func draws(_ sampling: Sampling, _ logits: [Float], count: Int = 2000) -> [Int] {
+    var generator = SplitMix64(seed: sampling.seed)
+    return (0..<count).map { _ in sampling.token(from: logits[...], using: &generator) }
+  }
+
+  private static func share(_ id: Int, _ draws: [Int]) -> Double {
+    Double(draws.count { $0 == id }) / Double(draws.count)
+  }
+
+  /// Five standard deviations of a share of two thousand draws.
+  private static let shareTolerance = 5 * (0.25 / 2000).squareRoot()
+
+  @Test func `greedy takes the likeliest token, the lowest id among equals`() {
+    #expect(Self.draws(Sampling(), [1, 5, 3, 5, 5], count: 3) == [1, 1, 1])
+    #expect(Self.draws(Sampling(), [2, 2, 2], count: 1) == [0])
+    #expect(Self.draws(Sampling(), [-.infinity, -3, -3], count: 1) == [1])
+  }
+
+  @Test func `the same seed draws the same tokens and another seed others`() {
+    let logits = (0..<50).map { Float($0 % 7) }
+    let one = Self.draws(Sampling(temperature: 1, seed: 5), logits, count: 64)
+    #expect(one == Self.draws(Sampling(temperature: 1, seed: 5), logits, count: 64))
+    #expect(one != Self.draws(Sampling(temperature: 1, seed: 6), logits, count: 64))
+  }
+
+  @Test func `shares of draws follow the probabilities`() {
+    let draws = Self.draws(Sampling(temperature: 1), [Float(1).squareRoot() * 0, 1.0986123])  // ln 1, ln 3
+    #expect(abs(Self.share(1, draws) - 0.75) < Self.shareTolerance)
+    let sharper = Self.draws(Sampling(temperature: 0.5), [0, 1.0986123])
+    #expect(abs(Self.share(1, sharper) - 0.9) < Self.shareTolerance)
+  }
+
+  @Test func `top k draws from the likeliest k only, the lowest ids among equals`() {
+    let logits: [Float] = [0, 2, 1, 2, 2, -1]
+    #expect(Set(Self.draws(Sampling(temperature: 1, topK: 2), logits)) == [1, 3])
+    #expect(Set(Self.draws(Sampling(temperature: 1, topK: 1), logits)) == [1])
+    #expect(Set(Self.draws(Sampling(temperature: 100, topK: 99), logits)) == [0, 1, 2, 3, 4, 5])
+  }
+
+  @Test func `top p draws from the likeliest tokens that reach the share`() {
+    // Probabilities 1/2, 1/4, 1/8, 1/8.
+    let logits: [Float] = [3, 2, 1, 1].map { $0 * 0.6931472 }
+    #expect(Set(Self.draws(Sampling(temperature: 1, topP: 0.4), logits)) == [0])
+    #expect(Set(Self.draws(Sampling(temperature: 1, topP: 0.7), logits)) == [0, 1])
+    #expect(Set(Self.draws(Sampling(temperature: 1, topP: 0.8), logits)) == [0, 1, 2])
+    #expect(Set(Self.draws(Sampling(temperature: 1, topP: 1), logits)) == [0, 1, 2, 3])
+    let kept = Self.draws(Sampling(temperature: 1, topP: 0.7), logits)
+    #expect(abs(Self.share(0, kept) - 2.0 / 3) < Self.shareTolerance)
+  }
+
+  @Test func `a tiny temperature is greedy and does not overflow`() {
+    #expect(Set(Self.draws(Sampling(temperature: 1e-30), [1, 80, -90], count: 20)) == [1])
+  }
+}
