@@ -49,6 +49,8 @@ struct Demo: ParsableCommand {
       var verification = Verification.Request(reference: model, candidate: path)
       verification.texts = ["stories-heldout"]
       verification.sequenceLength = 256
+      // All there is: the bounds of the smallest differences need it.
+      verification.tokens = .max
       var report = try Verification.run(verification, progress: progress.show)
       report.add(outcome, of: run)
       try ReportFolder.write(report, to: ReportFolder.beside(path))

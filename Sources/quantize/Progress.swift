@@ -9,6 +9,7 @@ final class Progress {
   private let start = ProcessInfo.processInfo.systemUptime
   private var stage = ""
   private var stageStart = 0.0
+  private var shown = (detail: "", time: 0.0)
   private var drawn = false
 
   init(json: Bool, quiet: Bool) {
@@ -22,7 +23,10 @@ final class Progress {
 
   func show(_ event: ProgressEvent) {
     let now = ProcessInfo.processInfo.systemUptime
-    if event.stage != stage { (stage, stageStart) = (event.stage, now) }
+    if event.stage != stage { (stage, stageStart, shown) = (event.stage, now, ("", 0)) }
+    // Many events of the same kind within a moment say no more than one.
+    guard event.detail != shown.detail || now - shown.time > 0.5 else { return }
+    shown = (event.detail, now)
     switch style {
     case .none: break
     case .lines:

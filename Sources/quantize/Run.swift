@@ -103,14 +103,14 @@ struct Run: ParsableCommand {
       Plans first and refuses what cannot fit; writes OUT.partial and renames it when it is whole; then loads the \
       artifact with the quantized kernels, runs held-out text through it and the original, and writes a report beside it.
 
-      A width that the group size does not divide gets a smaller group, and the report says so. A fold of activation- \
-      aware scales that does not lower the held-out loss of its block is dropped.
+      A width that the group size does not divide gets a smaller group, and the report says so. A fold of \
+      activation-aware scales that does not lower the held-out loss of its block is dropped.
 
       EXAMPLES
         quantize ./llama -o llama.tar.zst
-        quantize ./llama -o llama.tar.zst --scheme FP8_DYNAMIC --max-ppl-increase 0.5%
-        quantize ./llama -o llama-folder/ --group-size 64 --ignore 're:.*down_proj'
-        quantize Qwen/Qwen2.5-0.5B -o q.tar.zst --calibration chats.jsonl --samples 256 --max-kl 0.05
+        quantize ./llama -o fp8.tar.zst --scheme FP8_DYNAMIC --max-kl 0.01
+        quantize ./llama -o llama/ --group-size 64 --ignore 're:.*down_proj'
+        quantize Qwen/Qwen2.5-0.5B -o q.tar.zst --calibration chats.jsonl
       """)
 
   @Argument(help: "A folder, a safetensors file, or org/name in the Hugging Face cache.")
