@@ -5,7 +5,8 @@ set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
 sources=$here/../../Sources/CKernels
-clang=${CLANG:-$(command -v clang || echo /opt/swift/usr/bin/clang)}
+# The compiler that Swift brings along, unless another is named.
+clang=${CLANG:-$(dirname "$(readlink -f "$(command -v swift || echo /usr/bin/swift)")")/clang}
 cross=${CROSS_ROOT:-/usr/aarch64-linux-gnu}
 
 missing() {

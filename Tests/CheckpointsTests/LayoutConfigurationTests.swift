@@ -205,7 +205,7 @@ import Testing
   // MARK: The real library
 
   static let python: String? = {
-    for candidate in [ProcessInfo.processInfo.environment["QUANTIZE_PYTHON"], "python3", "/tmp/venv/main/bin/python"] {
+    for candidate in [ProcessInfo.processInfo.environment["QUANTIZE_PYTHON"], "python3"] {
       if let candidate, (try? run(candidate, "import compressed_tensors"))?.status == 0 { return candidate }
     }
     return nil

@@ -3,7 +3,7 @@
 
 Run with Python safetensors 0.8.0, numpy 2 and torch 2.13 (CPU); the output is the same every time:
 
-    /tmp/venv/main/bin/python make_safetensors.py
+    python3 make_safetensors.py
 
 Each file is also given to the reference implementation: all of good/ must be taken, and all of refused/ must be
 refused but for STRICTER, where we ask for more.

@@ -3,7 +3,7 @@
 
 Run with Python compressed-tensors 0.19.0, safetensors 0.8.0 and torch 2.13 (CPU); the output is the same every time:
 
-    /tmp/venv/main/bin/python make_layouts.py FOLDER
+    python3 make_layouts.py FOLDER
 
 FOLDER is shared/facts/fixtures/quant, whose compressed_tensors 0.20.0 files are copied here without their source weights.
 """
