@@ -199,7 +199,7 @@ public struct QuantizationRun: Sendable {
       }
       let result = try pass.run(unit)
       for (name, tensor) in result.tensors { try writer.write(tensor, named: name) }
-      let found = result.folds.map { FoldNote.report($0, layer: unit.layer ?? 0, prefix: "") }
+      let found = result.folds.map { FoldNote.report($0, layer: unit.layer ?? 0) }
       folds += found
       try writer.checkpoint(note: FoldNote.json(unit.title, found))
     }
@@ -228,7 +228,7 @@ struct StageClock {
 
 /// Folds in the journal, so that a resumed run reports what the first one found.
 enum FoldNote {
-  static func report(_ fold: FoldOutcome, layer: Int, prefix: String) -> Report.Fold {
+  static func report(_ fold: FoldOutcome, layer: Int) -> Report.Fold {
     Report.Fold(
       name: "layer \(layer)", kind: fold.title, layer: layer, kept: fold.isKept, alpha: fold.alpha,
       lossWithout: fold.lossWithout, lossWith: fold.lossWith, reason: fold.reason)

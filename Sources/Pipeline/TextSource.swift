@@ -65,7 +65,14 @@ public struct TextSource: Sendable {
   ]
 
   private static func files(of name: String) throws -> [URL] {
-    if let files = builtinFiles[name] { return files.map { Builtin.folder.appending(path: $0) } }
+    if let files = builtinFiles[name] {
+      guard let folder = Builtin.folder else {
+        throw PipelineError.input(
+          "the built-in texts are missing: \(Builtin.name) should lie beside the program; give texts of your own otherwise"
+        )
+      }
+      return files.map { folder.appending(path: $0) }
+    }
     return [URL(filePath: name)]
   }
 
