@@ -75,6 +75,11 @@ public struct Verification: Sendable {
       report.layers = result.layers
       if let measured = result.summary.comparison { report.gate = request.gate.checks(of: measured) }
       report.size = try size(of: candidate, reference)
+      if candidate.quantization?.groups.contains(where: { $0.scheme.activations != .none }) ?? false {
+        report.warnings.append(
+          "activations were float in both models; a runtime that quantizes them, as this scheme says, loses a little more"
+        )
+      }
       report.recipe = try recipe(of: candidate)
       report.time = clock.stages
       report.peakMemory = SystemFacts.peakMemory
