@@ -15,6 +15,24 @@ public struct Sequences: Sendable {
     }
   }
 
+  /// Windows put together so that a layer has enough rows to work on, and at most ``chunkRows`` unless one is longer.
+  public static func chunks(_ windows: [[Int]]) -> [[[Int]]] {
+    var result: [[[Int]]] = []
+    var rows = 0
+    for window in windows {
+      if result.isEmpty || rows + window.count > chunkRows {
+        result.append([])
+        rows = 0
+      }
+      result[result.count - 1].append(window)
+      rows += window.count
+    }
+    return result
+  }
+
+  /// Rows that move through a layer together.
+  public static let chunkRows = 2048
+
   /// Number of rows.
   public var rowCount: Int { ranges.last?.upperBound ?? 0 }
 

@@ -55,6 +55,18 @@ public struct LanguageModel: Sendable {
     (0..<configuration.layerCount).flatMap { layer in DecoderLayer.linearNames.map { layerPrefix(layer) + $0 } }
   }
 
+  /// The name within its layer of a linear of the decoder layers.
+  public func localName(_ linear: String) -> String {
+    linear.split(separator: ".").dropFirst(3).joined(separator: ".")
+  }
+
+  /// What the checkpoint stores for a linear's weights, its bias and shape left out.
+  public func storedTensors(ofLinear name: String) -> [TensorInfo] {
+    [".weight", ".weight_packed", ".weight_scale", ".weight_zero_point"].compactMap { suffix in
+      checkpoint.weights.info(name + suffix)
+    }
+  }
+
   // MARK: Loading
 
   private func wrapped<Result>(_ body: () throws(CheckpointError) -> Result) throws(ModelError) -> Result {

@@ -24,8 +24,6 @@ struct LayerPass {
   private var heldOut = Matrix(rows: 0, columns: 0)
   private let calibrates: Bool
 
-  /// Hidden states of calibration windows that go through a layer together.
-  private static let chunkRows = 2048
   /// Tokens on which folds are judged.
   private static let heldOutTokens = 2048
 
@@ -44,16 +42,7 @@ struct LayerPass {
     for window in judged where kept.isEmpty || kept.reduce(0, { $0 + $1.count }) + window.count <= Self.heldOutTokens {
       kept.append(window)
     }
-    var chunks: [[[Int]]] = []
-    var rows = 0
-    for window in search {
-      if chunks.isEmpty || rows + window.count > Self.chunkRows {
-        chunks.append([])
-        rows = 0
-      }
-      chunks[chunks.count - 1].append(window)
-      rows += window.count
-    }
+    let chunks = Sequences.chunks(search)
     self.chunks = chunks
     heldOutSequences = Sequences(lengths: kept.map(\.count))
     rotary = model.configuration.rotary.table(positions: windows.windows.map(\.count).max() ?? 0)

@@ -26,8 +26,7 @@ extension Recipe {
     var linears: [(name: String, rows: Int, columns: Int, isOptional: Bool)] = []
     linears.append(("model.embed_tokens", c.vocabularySize, c.hiddenSize, true))
     for name in model.linearNames {
-      let local = name.split(separator: ".").dropFirst(3).joined(separator: ".")
-      let (rows, columns) = model.shape(ofLinear: local)
+      let (rows, columns) = model.shape(ofLinear: model.localName(name))
       linears.append((name, rows, columns, false))
     }
     if !c.tiesEmbeddings { linears.append(("lm_head", c.vocabularySize, c.hiddenSize, true)) }

@@ -116,11 +116,9 @@ public struct Verification: Sendable {
     var linearBytes = 0
     var linearWeights = 0
     for name in candidate.linearNames where candidate.quantization?.scheme(of: name) != nil {
-      let local = name.split(separator: ".").dropFirst(3).joined(separator: ".")
-      let (rows, columns) = candidate.shape(ofLinear: local)
+      let (rows, columns) = candidate.shape(ofLinear: candidate.localName(name))
       linearWeights += rows * columns
-      for suffix in [".weight", ".weight_packed", ".weight_scale", ".weight_zero_point"] {
-        guard let info = candidate.checkpoint.weights.info(name + suffix) else { continue }
+      for info in candidate.storedTensors(ofLinear: name) {
         if case .artifact(let artifact) = candidate.checkpoint.format {
           linearBytes += try artifact.compressedByteCount(of: info.name)
         } else {

@@ -34,8 +34,6 @@ public struct ModelComparison: Sendable {
     public var layers: [Report.Layer]
   }
 
-  /// Rows that move through a layer together.
-  static let chunkRows = 2048
   /// Rows whose logits are in memory at a time.
   static let logitRows = 128
   /// Tokens on which linears are compared one by one.
@@ -69,7 +67,7 @@ public struct ModelComparison: Sendable {
   /// - Parameter progress: called with the units done, all units, and what is done next; may throw to stop.
   public func run(progress: (Int, Int, String) throws -> Void) throws -> Result {
     guard !windows.isEmpty else { throw ComparisonError.nothingToScore }
-    let chunks = Self.chunks(windows)
+    let chunks = Sequences.chunks(windows)
     let longest = windows.map(\.count).max() ?? 0
     let models = [reference] + (candidate.map { [$0] } ?? [])
     var streams: [[Matrix]] = []
@@ -106,21 +104,6 @@ public struct ModelComparison: Sendable {
     try progress(units - 1, units, "logits")
     guard let summary = try score(models, streams, chunks) else { throw ComparisonError.nothingToScore }
     return Result(summary: summary, layers: linears)
-  }
-
-  /// Windows put together so that a layer has enough rows to work on.
-  static func chunks(_ windows: [[Int]]) -> [[[Int]]] {
-    var result: [[[Int]]] = []
-    var rows = 0
-    for window in windows {
-      if result.isEmpty || rows + window.count > chunkRows {
-        result.append([])
-        rows = 0
-      }
-      result[result.count - 1].append(window)
-      rows += window.count
-    }
-    return result
   }
 
   private func score(
@@ -224,12 +207,8 @@ public struct ModelComparison: Sendable {
 extension LanguageModel {
   /// Bits that a linear's stored tensors take for each of its weights, its bias left out.
   public func bitsPerWeight(_ linear: String) -> Double {
-    var bytes = 0
-    for suffix in [".weight", ".weight_packed", ".weight_scale", ".weight_zero_point"] {
-      bytes += checkpoint.weights.info(linear + suffix)?.byteCount ?? 0
-    }
-    let local = linear.split(separator: ".").dropFirst(3).joined(separator: ".")
-    let (rows, columns) = shape(ofLinear: local)
+    let bytes = storedTensors(ofLinear: linear).reduce(0) { $0 + $1.byteCount }
+    let (rows, columns) = shape(ofLinear: localName(linear))
     return Double(bytes * 8) / Double(rows * columns)
   }
 
