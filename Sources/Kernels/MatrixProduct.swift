@@ -49,6 +49,17 @@ public enum MatrixProduct {
     }
   }
 
+  /// x · Wᵀ for weights that become floats when they are read; one tile of rows at a time is in memory.
+  public static func product(_ x: Matrix, _ weight: WeightRows) -> Matrix {
+    precondition(weight.inFeatures == x.columns, "\(weight.inFeatures) columns times \(x.columns) columns")
+    return tiled(x, outFeatures: weight.outFeatures) { range, use in
+      withUnsafeTemporaryAllocation(of: Float.self, capacity: range.count * weight.inFeatures) { scratch in
+        weight.copyRows(range, to: scratch)
+        if let base = scratch.baseAddress { use(base) }
+      }
+    }
+  }
+
   private static func tiled(
     _ x: Matrix, outFeatures: Int,
     _ lend: @Sendable (Range<Int>, (UnsafePointer<Float>) -> Void) -> Void
