@@ -1,24 +1,20 @@
-/// A family of models as data: which configurations it reads, and which op feeds which linears.
+internal import StrictJSON
+
+/// A family of models as data: which configurations it reads, and what its layers are.
 public struct Architecture: Sendable {
   /// `model_type`s of `config.json` that belong to the family.
   public let modelTypes: [String]
   /// Reads `config.json`; what cannot be expressed is refused by its key.
   public let configuration: @Sendable (ConfigurationReader) throws(ModelError) -> ModelConfiguration
-  /// Where activation-aware scales can be folded, in the order they are searched.
-  public let folds: [Fold]
 
   /// A family.
   public init(
-    modelTypes: [String], folds: [Fold],
+    modelTypes: [String],
     configuration: @escaping @Sendable (ConfigurationReader) throws(ModelError) -> ModelConfiguration
   ) {
     self.modelTypes = modelTypes
-    self.folds = folds
     self.configuration = configuration
   }
-
-  /// Every family, one file each.
-  public static let all: [Architecture] = [.llama, .qwen2]
 
   /// The family that a `config.json` belongs to.
   public static func of(_ reader: ConfigurationReader) throws(ModelError) -> Architecture {
@@ -28,55 +24,22 @@ public struct Architecture: Sendable {
     }
     return found
   }
-}
 
-/// A place where channel scales can move from one op into the linears that read it, leaving the function unchanged.
-///
-/// The source's output channels are divided by s, and the columns of every linear that reads them are multiplied by s.
-/// `linears` must be all readers of the source.
-public struct Fold: Sendable, Hashable {
-  /// What is divided.
-  public enum Source: Sendable, Hashable {
-    /// The weight of a norm.
-    case norm(String)
-    /// The output features of the value projection; each key-value head is read by several query heads.
-    case valueHeads(String)
-    /// The output features of a linear, one for one.
-    case linear(String)
-  }
-
-  /// The part of a decoder layer whose output tells whether a fold helps.
-  public enum Block: Sendable, Hashable {
-    /// Attention, from the norm's output to the output projection's.
-    case attention
-    /// The feed-forward, from the norm's output to the down projection's.
-    case feedForward
-  }
-
-  /// What is divided by the scales.
-  public let source: Source
-  /// What is multiplied, names within the layer.
-  public let linears: [String]
-  /// Where the loss is measured.
-  public let block: Block
-
-  /// A fold.
-  public init(_ source: Source, into linears: [String], block: Block) {
-    self.source = source
-    self.linears = linears
-    self.block = block
-  }
-
-  /// Name within the layer of what is divided.
-  public var sourceName: String {
-    switch source {
-    case .norm(let name), .valueHeads(let name), .linear(let name): name
+  /// Reads the configuration of a model: its own, or that of the text model inside a multimodal one.
+  ///
+  /// Keys that the inner object lacks are taken from the outer one, as the reference implementation does for the few
+  /// that both may hold.
+  public static func configuration(of reader: ConfigurationReader) throws(ModelError) -> ModelConfiguration {
+    guard let inner = try reader.nested("text_config") else { return try of(reader).configuration(reader) }
+    var object = inner.object
+    for key in ["tie_word_embeddings", "eos_token_id", "bos_token_id", "vocab_size"]
+    where inner.value(key) == nil {
+      if let value = reader.value(key) { object[key] = value }
     }
-  }
-
-  /// Such as `input_layernorm → q_proj, k_proj, v_proj`.
-  public var title: String {
-    func last(_ name: String) -> String { String(name.split(separator: ".").last ?? "") }
-    return "\(last(sourceName)) → \(linears.map(last).joined(separator: ", "))"
+    if inner.value("model_type") == nil, let outer = reader.value("model_type")?.stringValue {
+      object["model_type"] = .string(outer + "_text")
+    }
+    let text = ConfigurationReader(object, file: reader.file, path: "text_config.")
+    return try of(text).configuration(text)
   }
 }

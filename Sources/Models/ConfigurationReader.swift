@@ -1,3 +1,4 @@
+public import Kernels
 public import StrictJSON
 
 /// Reads `config.json` strictly: a value of the wrong type is refused by its key, `null` counts as absent.
@@ -20,6 +21,9 @@ public struct ConfigurationReader: Sendable {
     guard let value = object[key], !value.isNull else { return nil }
     return value
   }
+
+  /// Whether a key is there and says `null`, where that means something else than nothing at all.
+  public func isNull(_ key: String) -> Bool { object[key]?.isNull ?? false }
 
   /// An error about one key.
   public func refusal(_ key: String, _ problem: String) -> ModelError {
@@ -49,6 +53,44 @@ public struct ConfigurationReader: Sendable {
     try read(key, "a positive number", default: fallback) { value in
       value.doubleValue.flatMap { $0 > 0 && $0.isFinite ? $0 : nil }
     }
+  }
+
+  /// A finite number above zero, if there is one.
+  public func positiveIfAny(_ key: String) throws(ModelError) -> Double? {
+    value(key) == nil ? nil : try positive(key)
+  }
+
+  /// A whole number from 0 to 2³¹.
+  public func countOrZero(_ key: String, default fallback: Int = 0) throws(ModelError) -> Int {
+    try read(key, "a whole number", default: fallback) { value in
+      value.intValue.flatMap { (0...Int(Int32.max)).contains($0) ? $0 : nil }
+    }
+  }
+
+  /// Whole numbers.
+  public func integers(_ key: String, default fallback: [Int]? = nil) throws(ModelError) -> [Int] {
+    try read(key, "a list of whole numbers", default: fallback) { value in
+      let numbers = value.arrayValue?.compactMap(\.intValue)
+      return numbers?.count == value.arrayValue?.count ? numbers : nil
+    }
+  }
+
+  /// The function of a gate.
+  public func gateFunction(_ key: String, default fallback: String) throws(ModelError) -> GateFunction {
+    switch try string(key, default: fallback) {
+    case "silu", "swish": return .silu
+    case "gelu_pytorch_tanh", "gelu_new", "gelu_fast": return .geluTanh
+    case "gelu": return .gelu
+    case let other:
+      throw refusal(key, "is \"\(other)\"; known are silu, gelu and gelu_pytorch_tanh")
+    }
+  }
+
+  /// An object inside, read as strictly.
+  public func nested(_ key: String) throws(ModelError) -> ConfigurationReader? {
+    guard let json = value(key) else { return nil }
+    guard let object = json.objectValue else { throw refusal(key, "is \(json.typeName), expected an object") }
+    return ConfigurationReader(object, file: file, path: path + key + ".")
   }
 
   /// A truth value.
@@ -92,7 +134,7 @@ public struct ConfigurationReader: Sendable {
     ("use_parallel_residual", [false]), ("parallel_attn", [false]), ("num_local_experts", [0]), ("num_experts", [0]),
     ("n_routed_experts", [0]), ("kv_lora_rank", [0]), ("q_lora_rank", [0]), ("swiglu_limit", []),
     ("no_rope_layers", [[]]), ("no_rope_layer_interval", [0]), ("attn_temperature_tuning", [false]),
-    ("rope_local_base_freq", []), ("rope_interleave", [false]), ("rope_interleaved", [false]),
+    ("rope_local_base_freq", []), ("rope_interleave", [false]), ("index_topk", []), ("attn_output_gate", [false]), ("rope_interleaved", [false]),
     ("sliding_window", []), ("use_sliding_window", [false]), ("is_encoder_decoder", [false]),
     ("add_cross_attention", [false]), ("text_config", []), ("vision_config", []), ("hidden_activation", ["silu"]),
     ("use_mrope", [false]), ("attention_chunk_size", []), ("use_bidirectional_attention", [false]),

@@ -1,163 +1,151 @@
 public import Kernels
 public import Tensors
 
-/// Which rows of a matrix of hidden states belong to which text; a text never sees another.
-public struct Sequences: Sendable {
-  /// Rows of each text, in order, without gaps.
-  public let ranges: [Range<Int>]
+/// One decoder layer: its configuration and its weights by their names within the layer.
+///
+/// Experts are not held: they are loaded when tokens come to them, and forgotten.
+public struct DecoderLayer: Sendable {
+  /// What the layer computes.
+  public let configuration: LayerConfiguration
+  /// What its tensors are.
+  public let layout: LayerLayout
+  /// The norms.
+  public var norms: [String: Norm]
+  /// Tensors that are no module's: sinks, corrections of the routing.
+  public var vectors: [String: [Float]]
+  private var linears: [String: Linear]
+  private let load: @Sendable (LayerLayout.Linear) throws(ModelError) -> Linear
 
-  /// Texts of these lengths, one after the other.
-  public init(lengths: [Int]) {
-    var start = 0
-    ranges = lengths.map { length in
-      defer { start += length }
-      return start..<start + length
+  init(
+    configuration: LayerConfiguration, layout: LayerLayout, norms: [String: Norm], vectors: [String: [Float]],
+    linears: [String: Linear], load: @escaping @Sendable (LayerLayout.Linear) throws(ModelError) -> Linear
+  ) {
+    self.configuration = configuration
+    self.layout = layout
+    self.norms = norms
+    self.vectors = vectors
+    self.linears = linears
+    self.load = load
+  }
+
+  /// A linear by its name within the layer; those of experts are read now unless they were put in place.
+  public func linear(_ name: String) throws(ModelError) -> Linear {
+    if let held = linears[name] { return held }
+    guard let linear = layout.linear(name) else { preconditionFailure("a layer has no linear \(name)") }
+    return try load(linear)
+  }
+
+  /// Puts a linear in place of the checkpoint's.
+  public mutating func replace(_ name: String, by linear: Linear) { linears[name] = linear }
+
+  /// Holds all linears, experts too, in a form that is fast to multiply with: for generation.
+  public mutating func makeResident() throws(ModelError) {
+    for linear in layout.linears { linears[linear.name] = try self.linear(linear.name).resident() }
+  }
+
+  func norm(_ name: String) -> Norm {
+    guard let norm = norms[name] else { preconditionFailure("a layer has no norm \(name)") }
+    return norm
+  }
+
+  /// Applies a linear and shows it to the tap.
+  func apply(_ name: String, _ x: Matrix, _ tap: Tap?) throws(ModelError) -> Matrix {
+    let output = try linear(name)(x)
+    tap?(name, x, output)
+    return output
+  }
+}
+
+/// Sees every linear of a layer at work: its name within the layer, its input and its output.
+///
+/// Linears that read the same activation are shown the same input one after another.
+public typealias Tap = (_ linear: String, _ input: Matrix, _ output: Matrix) -> Void
+
+// MARK: Forward
+
+extension DecoderLayer {
+  /// Moves hidden states through the layer: `[rows, hiddenSize]` of each chunk.
+  ///
+  /// - Parameters:
+  ///   - tables: the model's rotary tables, long enough for every text.
+  ///   - cache: keys and values of earlier tokens; then the one chunk continues that one text.
+  public func callAsFunction(
+    _ hidden: HiddenStates, tables: [RotaryTable], cache: KeyValueCache? = nil, tap: Tap? = nil
+  ) throws(ModelError) {
+    for block in configuration.blocks { try advance(hidden, through: block, tables: tables, cache: cache, tap: tap) }
+  }
+
+  /// Moves hidden states through one block: adds what the block gives.
+  public func advance(
+    _ hidden: HiddenStates, through block: LayerBlock, tables: [RotaryTable], cache: KeyValueCache? = nil,
+    tap: Tap? = nil
+  ) throws(ModelError) {
+    if block == .feedForward, case .mixture(let mixture) = configuration.feedForward {
+      return try advance(hidden, through: mixture, tap: tap)
+    }
+    for (chunk, sequences) in hidden.chunks.enumerated() {
+      var states = try hidden.read(chunk)
+      states += try delta(block, of: states, sequences: sequences, tables: tables, cache: cache, tap: tap)
+      try hidden.write(states, to: chunk)
     }
   }
 
-  /// Windows put together so that a layer has enough rows to work on, and at most ``chunkRows`` unless one is longer.
-  public static func chunks(_ windows: [[Int]]) -> [[[Int]]] {
-    var result: [[[Int]]] = []
-    var rows = 0
-    for window in windows {
-      if result.isEmpty || rows + window.count > chunkRows {
-        result.append([])
-        rows = 0
-      }
-      result[result.count - 1].append(window)
-      rows += window.count
+  /// What a block adds to the residual stream, for one chunk of it.
+  public func delta(
+    _ block: LayerBlock, of hidden: Matrix, sequences: Sequences, tables: [RotaryTable], cache: KeyValueCache? = nil,
+    tap: Tap? = nil
+  ) throws(ModelError) -> Matrix {
+    var result: Matrix
+    switch block {
+    case .attention:
+      let x = input(hidden, configuration.norms.attentionInput)
+      result = try attended(x, sequences: sequences, tables: tables, cache: cache, tap: tap)
+      if let name = configuration.norms.attentionOutput { result = norm(name)(result) }
+    case .feedForward:
+      result = try fed(input(hidden, configuration.norms.feedForwardInput), tap: tap)
+      if let name = configuration.norms.feedForwardOutput { result = norm(name)(result) }
+    case .parallel:
+      let x = input(hidden, configuration.norms.attentionInput)
+      result = try attended(x, sequences: sequences, tables: tables, cache: cache, tap: tap)
+      result += try fed(x, tap: tap)
     }
+    if configuration.residualMultiplier != 1 { result.scale(by: configuration.residualMultiplier) }
     return result
   }
 
-  /// Rows that move through a layer together.
-  public static let chunkRows = 2048
+  /// What a block reads: hidden states through a norm, if there is one.
+  func input(_ hidden: Matrix, _ name: String?) -> Matrix { name.map { norm($0)(hidden) } ?? hidden }
 
-  /// Number of rows.
-  public var rowCount: Int { ranges.last?.upperBound ?? 0 }
+  private func attended(
+    _ x: Matrix, sequences: Sequences, tables: [RotaryTable], cache: KeyValueCache?, tap: Tap?
+  ) throws(ModelError) -> Matrix {
+    switch configuration.attention {
+    case .grouped(let attention):
+      try attend(attention, x, sequences: sequences, tables: tables, cache: cache, tap: tap)
+    case .latent(let attention):
+      try attend(attention, x, sequences: sequences, tables: tables, cache: cache, tap: tap)
+    }
+  }
 
-  /// The length of the longest text.
-  public var longest: Int { ranges.map(\.count).max() ?? 0 }
-}
+  private func fed(_ x: Matrix, tap: Tap?) throws(ModelError) -> Matrix {
+    switch configuration.feedForward {
+    case .dense(let feedForward): return try feed(feedForward, x, tap: tap)
+    case .mixture(let mixture):
+      let states = HiddenStates(x, Sequences(lengths: [x.rows]))
+      return try mix(mixture, states, tap: tap) { (rows: Matrix) in rows }.read(0)
+    }
+  }
 
-/// Self-attention with rotary positions and grouped key-value heads.
-public struct Attention: Sendable {
-  /// The projections.
-  public var q, k, v, o: Linear
-  /// Heads and scale.
-  public let attention: CausalAttention
-
-  /// Attends.
-  ///
-  /// - Parameters:
-  ///   - x: normalised hidden states, `[tokens, hiddenSize]`.
-  ///   - cache: keys and values of earlier tokens; then `x` continues that one text.
-  /// - Returns: `[tokens, hiddenSize]`.
-  public func callAsFunction(
-    _ x: Matrix, sequences: Sequences, rotary: RotaryTable, cache: KeyValueCache? = nil, tap: Tap? = nil
-  ) -> Matrix {
-    var queries = q(x)
-    tap?("self_attn.q_proj", x, queries)
-    var keys = k(x)
-    tap?("self_attn.k_proj", x, keys)
-    let values = v(x)
-    tap?("self_attn.v_proj", x, values)
-    let past = cache?.length ?? 0
-    let positions = sequences.ranges.flatMap { range in range.map { $0 - range.lowerBound + past } }
-    rotary.rotate(&queries, headDimension: attention.headDimension, positions: positions)
-    rotary.rotate(&keys, headDimension: attention.headDimension, positions: positions)
-    let mixed: Matrix
-    if let cache {
-      cache.append(keys: keys, values: values)
-      mixed = cache.read { keys, values in attention(queries: queries, keys: keys, values: values) }
-    } else if sequences.ranges.count == 1 {
-      mixed = attention(queries: queries, keys: keys, values: values)
+  /// A gated feed-forward on normalised rows.
+  func feed(_ f: DenseFeedForward, _ x: Matrix, tap: Tap?) throws(ModelError) -> Matrix {
+    let inner: Matrix
+    if f.isFused {
+      let both = try apply(f.prefix + "gate_up_proj", x, tap)
+      inner = both.columns(0..<f.width).gated(with: both.columns(f.width..<2 * f.width), by: f.gate)
     } else {
-      var joined: [Float] = []
-      joined.reserveCapacity(queries.values.count)
-      for range in sequences.ranges {
-        joined +=
-          attention(queries: queries.rows(range), keys: keys.rows(range), values: values.rows(range)).values
-      }
-      mixed = Matrix(rows: queries.rows, columns: queries.columns, values: joined)
+      let gate = try apply(f.prefix + "gate_proj", x, tap)
+      inner = gate.gated(with: try apply(f.prefix + "up_proj", x, tap), by: f.gate)
     }
-    let output = o(mixed)
-    tap?("self_attn.o_proj", mixed, output)
-    return output
-  }
-}
-
-/// down(silu(gate(x)) ⊙ up(x)).
-public struct GatedFeedForward: Sendable {
-  /// The projections.
-  public var gate, up, down: Linear
-
-  /// Applies the feed-forward to normalised hidden states, `[tokens, hiddenSize]`.
-  public func callAsFunction(_ x: Matrix, tap: Tap? = nil) -> Matrix {
-    let gated = gate(x)
-    tap?("mlp.gate_proj", x, gated)
-    let raised = up(x)
-    tap?("mlp.up_proj", x, raised)
-    let inner = gated.siluGated(with: raised)
-    let output = down(inner)
-    tap?("mlp.down_proj", inner, output)
-    return output
-  }
-}
-
-/// One decoder layer: x += attention(norm(x)); x += feedForward(norm(x)).
-public struct DecoderLayer: Sendable {
-  /// Weights of the norm before attention.
-  public var inputNorm: [Float]
-  /// Attention.
-  public var attention: Attention
-  /// Weights of the norm before the feed-forward.
-  public var postAttentionNorm: [Float]
-  /// The feed-forward.
-  public var feedForward: GatedFeedForward
-  /// ε of both norms.
-  public let normEpsilon: Float
-
-  /// Moves hidden states through the layer.
-  public func callAsFunction(
-    _ hidden: inout Matrix, sequences: Sequences, rotary: RotaryTable, cache: KeyValueCache? = nil, tap: Tap? = nil
-  ) {
-    let attended = attention(
-      hidden.rmsNormalized(weight: inputNorm, epsilon: normEpsilon), sequences: sequences, rotary: rotary, cache: cache,
-      tap: tap)
-    hidden += attended
-    let fed = feedForward(hidden.rmsNormalized(weight: postAttentionNorm, epsilon: normEpsilon), tap: tap)
-    hidden += fed
-  }
-
-  /// The layer's linears by their names within the layer, in checkpoint order.
-  public static let linearNames = [
-    "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj", "mlp.gate_proj", "mlp.up_proj",
-    "mlp.down_proj",
-  ]
-
-  private static func path(_ name: String) -> WritableKeyPath<DecoderLayer, Linear> {
-    switch name {
-    case "self_attn.q_proj": \.attention.q
-    case "self_attn.k_proj": \.attention.k
-    case "self_attn.v_proj": \.attention.v
-    case "self_attn.o_proj": \.attention.o
-    case "mlp.gate_proj": \.feedForward.gate
-    case "mlp.up_proj": \.feedForward.up
-    case "mlp.down_proj": \.feedForward.down
-    default: preconditionFailure("a decoder layer has no linear \(name)")
-    }
-  }
-
-  /// A linear by its name within the layer.
-  public subscript(linear name: String) -> Linear {
-    get { self[keyPath: Self.path(name)] }
-    set { self[keyPath: Self.path(name)] = newValue }
-  }
-
-  /// The weights of a norm by its name within the layer.
-  public subscript(norm name: String) -> [Float] {
-    get { name == "input_layernorm" ? inputNorm : postAttentionNorm }
-    set { if name == "input_layernorm" { inputNorm = newValue } else { postAttentionNorm = newValue } }
+    return try apply(f.prefix + "down_proj", inner, tap)
   }
 }

@@ -72,7 +72,7 @@ public struct Generator {
   private let layers: [DecoderLayer]
   private let head: Head
   private let caches: [KeyValueCache]
-  private let rotary: RotaryTable
+  private let tables: [RotaryTable]
   private let configuration: ModelConfiguration
   private var random: SplitMix64
   private let sampling: Sampling
@@ -87,12 +87,15 @@ public struct Generator {
     }
     embedding = try model.embedding()
     var layers: [DecoderLayer] = []
-    for index in 0..<configuration.layerCount { layers.append(try model.layer(index)) }
+    for index in 0..<configuration.layerCount {
+      var layer = try model.layer(index)
+      try layer.makeResident()
+      layers.append(layer)
+    }
     self.layers = layers
     head = try model.head()
-    let columns = configuration.keyValueHeads * configuration.headDimension
-    caches = layers.map { _ in KeyValueCache(columns: columns) }
-    rotary = configuration.rotary.table(positions: positions)
+    caches = layers.map { _ in KeyValueCache() }
+    tables = model.rotaryTables(positions: positions)
     random = SplitMix64(seed: sampling.seed)
     self.sampling = sampling
   }
@@ -101,12 +104,10 @@ public struct Generator {
   ///
   /// - Parameter ids: the prompt at first, then the token drawn last.
   public mutating func next(after ids: [Int]) throws(ModelError) -> Int? {
-    var hidden = try embedding(ids)
-    let sequences = Sequences(lengths: [ids.count])
-    for (layer, cache) in zip(layers, caches) {
-      layer(&hidden, sequences: sequences, rotary: rotary, cache: cache)
-    }
-    let logits = head(hidden.rows(hidden.rows - 1..<hidden.rows))
+    let hidden = HiddenStates(try embedding(ids), Sequences(lengths: [ids.count]))
+    for (layer, cache) in zip(layers, caches) { try layer(hidden, tables: tables, cache: cache) }
+    let states = try hidden.read(0)
+    let logits = head(states.rows(states.rows - 1..<states.rows))
     let id = sampling.token(from: logits.row(0), using: &random)
     return configuration.endTokens.contains(id) ? nil : id
   }

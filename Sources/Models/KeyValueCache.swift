@@ -4,15 +4,14 @@ public import Tensors
 public final class KeyValueCache {
   private var keys: [Float] = []
   private var values: [Float] = []
-  private let columns: Int
 
   /// Number of tokens held.
   public private(set) var length = 0
 
-  /// An empty cache for `columns = keyValueHeads × headDimension`.
-  public init(columns: Int) { self.columns = columns }
+  /// An empty cache.
+  public init() {}
 
-  /// Adds tokens: rotated keys and values, both `[tokens, columns]`.
+  /// Adds tokens: rotated keys, `[tokens, key columns]`, and values, `[tokens, value columns]`.
   public func append(keys: Matrix, values: Matrix) {
     self.keys += keys.values
     self.values += values.values
@@ -21,7 +20,9 @@ public final class KeyValueCache {
 
   /// Lends all keys and values.
   public func read<Result>(_ body: (_ keys: Matrix, _ values: Matrix) -> Result) -> Result {
-    body(
-      Matrix(rows: length, columns: columns, values: keys), Matrix(rows: length, columns: columns, values: values))
+    let rows = max(1, length)
+    return body(
+      Matrix(rows: length, columns: keys.count / rows, values: keys),
+      Matrix(rows: length, columns: values.count / rows, values: values))
   }
 }

@@ -1,70 +1,86 @@
 public import Checkpoints
-internal import Kernels
-internal import Quantization
-internal import StrictJSON
+public import Kernels
+public import Quantization
 public import Tensors
 
 /// A decoder-only language model over a checkpoint; layers are loaded when asked for, and nothing is kept.
 public struct LanguageModel: Sendable {
   /// The files.
   public let checkpoint: Checkpoint
-  /// The family.
-  public let architecture: Architecture
   /// The numbers.
   public let configuration: ModelConfiguration
+  /// How the tensors are called.
+  public let names: TensorNames
   /// How `checkpoint` stores quantized linears, if it does.
-  public let quantization: CompressedTensorsConfiguration?
+  public let quantization: StoredQuantization?
+  /// What each layer's tensors are.
+  public let layouts: [LayerLayout]
 
   /// Reads the configuration and checks that every tensor the model needs is there in the right shape.
   public init(_ checkpoint: Checkpoint) throws(ModelError) {
     self.checkpoint = checkpoint
-    let reader = ConfigurationReader(checkpoint.configuration, file: checkpoint.configurationFile)
-    architecture = try Architecture.of(reader)
-    configuration = try architecture.configuration(reader)
-    do throws(CheckpointError) { quantization = try checkpoint.quantization() } catch { throw .checkpoint(error) }
+    configuration = try Architecture.configuration(
+      of: ConfigurationReader(checkpoint.configuration, file: checkpoint.configurationFile))
+    names = TensorNames.of { checkpoint.weights.info($0) != nil }
+    do throws(CheckpointError) { quantization = try StoredQuantization.of(checkpoint) } catch {
+      throw .checkpoint(error)
+    }
+    var known: [LayerConfiguration: LayerLayout] = [:]
+    let hidden = configuration.hiddenSize
+    layouts = configuration.layers.map { layer in
+      if let layout = known[layer] { return layout }
+      let layout = LayerLayout(layer, hiddenSize: hidden)
+      known[layer] = layout
+      return layout
+    }
     try checkTensors()
   }
 
+  // MARK: Names
+
   /// The prefix of a layer's tensors.
-  public func layerPrefix(_ index: Int) -> String { "model.layers.\(index)." }
-
-  /// Extents of a linear within a layer, `[outFeatures, inFeatures]`.
-  public func shape(ofLinear name: String) -> (outFeatures: Int, inFeatures: Int) {
-    let c = configuration
-    return switch name {
-    case "self_attn.q_proj": (c.heads * c.headDimension, c.hiddenSize)
-    case "self_attn.k_proj", "self_attn.v_proj": (c.keyValueHeads * c.headDimension, c.hiddenSize)
-    case "self_attn.o_proj": (c.hiddenSize, c.heads * c.headDimension)
-    case "mlp.gate_proj", "mlp.up_proj": (c.intermediateSize, c.hiddenSize)
-    case "mlp.down_proj": (c.hiddenSize, c.intermediateSize)
-    default: preconditionFailure("no linear \(name)")
-    }
-  }
-
-  /// Whether a linear within a layer has a bias.
-  public func hasBias(_ name: String) -> Bool {
-    switch name {
-    case "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj": configuration.hasQueryKeyValueBias
-    case "self_attn.o_proj": configuration.hasOutputBias
-    default: configuration.hasFeedForwardBias
-    }
-  }
+  public func layerPrefix(_ index: Int) -> String { names.layer(index) }
 
   /// Names of all linears of the decoder layers, in layer order, such as `model.layers.0.self_attn.q_proj`.
   public var linearNames: [String] {
-    (0..<configuration.layerCount).flatMap { layer in DecoderLayer.linearNames.map { layerPrefix(layer) + $0 } }
+    layouts.indices.flatMap { layer in layouts[layer].linears.map { layerPrefix(layer) + $0.name } }
+  }
+
+  /// What is known of a linear by its full name; `nil` for both ends of the model.
+  public func linear(named name: String) -> LayerLayout.Linear? {
+    guard let (layer, local) = names.place(name), layouts.indices.contains(layer) else { return nil }
+    return layouts[layer].linear(local)
+  }
+
+  /// Extents of a linear by its full name, `[outFeatures, inFeatures]`; the embedding and the head are linears too.
+  public func shape(ofLinear name: String) -> (outFeatures: Int, inFeatures: Int) {
+    linear(named: name).map { ($0.outFeatures, $0.inFeatures) }
+      ?? (configuration.vocabularySize, configuration.hiddenSize)
   }
 
   /// The name within its layer of a linear of the decoder layers.
-  public func localName(_ linear: String) -> String {
-    linear.split(separator: ".").dropFirst(3).joined(separator: ".")
+  public func localName(_ linear: String) -> String { names.place(linear)?.local ?? linear }
+
+  /// The tensor that holds a linear's weight in full precision.
+  public func weightTensor(ofLinear name: String) -> String {
+    guard let (layer, _) = names.place(name), let stack = linear(named: name)?.stack else { return name + ".weight" }
+    return layerPrefix(layer) + stack.tensor
   }
 
-  /// What the checkpoint stores for a linear's weights, its bias and shape left out.
+  /// What the checkpoint stores for a linear's weights, its bias left out.
+  ///
+  /// Of experts that share a tensor, each names the whole.
   public func storedTensors(ofLinear name: String) -> [TensorInfo] {
-    [".weight", ".weight_packed", ".weight_scale", ".weight_zero_point"].compactMap { suffix in
-      checkpoint.weights.info(name + suffix)
+    if let quantization, quantization.scheme(of: name) != nil {
+      return quantization.storedTensors(of: name, in: checkpoint.weights)
     }
+    return checkpoint.weights.info(weightTensor(ofLinear: name)).map { [$0] } ?? []
+  }
+
+  /// The full-precision type of a linear's weights, in which scales and kept values are stored.
+  public func storedType(ofLinear name: String) throws(ModelError) -> DType {
+    if let info = checkpoint.weights.info(weightTensor(ofLinear: name)), info.dtype.isFullPrecision { return info.dtype }
+    return try linear(name).rows.storedType
   }
 
   // MARK: Loading
@@ -73,153 +89,116 @@ public struct LanguageModel: Sendable {
     do throws(CheckpointError) { return try body() } catch { throw .checkpoint(error) }
   }
 
-  private func checkTensors() throws(ModelError) {
-    for layer in 0..<configuration.layerCount {
-      let prefix = layerPrefix(layer)
-      for name in ["input_layernorm.weight", "post_attention_layernorm.weight"] {
-        try check(prefix + name, [configuration.hiddenSize])
-      }
-      for name in DecoderLayer.linearNames {
-        let (outFeatures, inFeatures) = shape(ofLinear: name)
-        if quantization?.scheme(of: prefix + name) == nil {
-          try check(prefix + name + ".weight", [outFeatures, inFeatures])
-        }
-        let bias = prefix + name + ".bias"
-        if hasBias(name) {
-          try check(bias, [outFeatures])
-        } else if checkpoint.weights.info(bias) != nil {
-          throw .tensor(file: checkpoint.name, name: bias, problem: "is there, but the configuration has no such bias")
-        }
-      }
-    }
-    try check("model.norm.weight", [configuration.hiddenSize])
-    if embeddingScheme == nil {
-      try check("model.embed_tokens.weight", [configuration.vocabularySize, configuration.hiddenSize])
-    }
-    if !configuration.tiesEmbeddings && quantization?.scheme(of: "lm_head") == nil {
-      try check("lm_head.weight", [configuration.vocabularySize, configuration.hiddenSize])
-    }
-  }
-
-  private func check(_ name: String, _ shape: Shape) throws(ModelError) {
-    guard let info = checkpoint.weights.info(name) else {
-      throw .checkpoint(.missingTensor(name, file: checkpoint.name))
-    }
-    guard info.shape == shape, info.dtype.isFullPrecision else {
-      throw .tensor(
-        file: checkpoint.name, name: name,
-        problem: "is \(info.dtype.rawValue) \(info.shape), the configuration needs BF16, F16 or F32 \(shape)")
-    }
-  }
-
-  /// Reads a tensor in full precision.
+  /// Reads a tensor as it is stored.
   public func tensor(_ name: String) throws(ModelError) -> Tensor {
     try wrapped { () throws(CheckpointError) in try checkpoint.weights.tensor(name) }
   }
 
   /// Loads a linear by its full name.
-  public func linear(_ name: String, outFeatures: Int, inFeatures: Int, bias: Bool) throws(ModelError) -> Linear {
-    let bias = bias ? try tensor(name + ".bias").floats() : nil
-    if let scheme = quantization?.scheme(of: name) {
+  public func linear(_ name: String) throws(ModelError) -> Linear {
+    let layout = linear(named: name)
+    let (rows, columns) = shape(ofLinear: name)
+    var result = Linear(name: name, weight: .matrix(Matrix(rows: 0, columns: columns)), bias: try bias(name, layout))
+    if let quantization, quantization.scheme(of: name) != nil {
       let weight = try wrapped { () throws(CheckpointError) in
-        try CompressedTensorsLayout.decode(
-          linear: name, scheme.weights, outFeatures: outFeatures, inFeatures: inFeatures, from: checkpoint.weights,
-          file: checkpoint.name)
+        try quantization.weight(
+          of: name, outFeatures: rows, inFeatures: columns, from: checkpoint.weights, file: checkpoint.name)
       }
-      return Linear(name: name, weight: .quantized(weight.packed()), bias: bias)
+      // Our own artifacts, and what runtimes read, are multiplied with as they are; other layouts are decoded.
+      if quantization.method == "compressed-tensors", let codes = weight.codes {
+        result.weight = .quantized(try wrapped(codes).packed())
+      } else {
+        result.weight = .rows(weight.rows)
+        result.codes = weight
+      }
+    } else if let stack = layout?.stack {
+      let all = try tensor(weightTensor(ofLinear: name))
+      result.weight = .rows(WeightRows(transposing: all, index: stack.index))
+    } else {
+      result.weight = .dense(try tensor(name + ".weight"))
     }
-    return Linear(name: name, weight: .dense(try tensor(name + ".weight")), bias: bias)
+    if let adapter = checkpoint.adapter, case .rows(let rows) = result.weight {
+      if let merged = try wrapped({ () throws(CheckpointError) in try adapter.merged(rows, module: name) }) {
+        result.weight = .rows(merged)
+        result.codes = nil
+      }
+    }
+    return result
   }
 
-  /// Loads one decoder layer.
+  private func bias(_ name: String, _ layout: LayerLayout.Linear?) throws(ModelError) -> [Float]? {
+    switch layout?.bias {
+    case .own: return try tensor(name + ".bias").floats()
+    case .row(let local, let index):
+      guard let (layer, _) = names.place(name) else { return nil }
+      return try tensor(layerPrefix(layer) + local).rows(index..<index + 1).floats()
+    case .none?: return nil
+    case nil: return name == names.head && configuration.hasHeadBias ? try tensor(name + ".bias").floats() : nil
+    }
+  }
+
+  /// Loads one decoder layer; its experts are loaded when tokens come to them.
   public func layer(_ index: Int) throws(ModelError) -> DecoderLayer {
-    let prefix = layerPrefix(index)
-    func load(_ name: String) throws(ModelError) -> Linear {
-      let (outFeatures, inFeatures) = shape(ofLinear: name)
-      return try linear(prefix + name, outFeatures: outFeatures, inFeatures: inFeatures, bias: hasBias(name))
+    let (prefix, layout, layer) = (layerPrefix(index), layouts[index], configuration.layers[index])
+    var norms: [String: Norm] = [:]
+    var vectors: [String: [Float]] = [:]
+    var linears: [String: Linear] = [:]
+    for module in layout.modules {
+      switch module {
+      case .norm(let name, _):
+        norms[name] = Norm(style(of: name, in: layer), stored: try tensor(prefix + name + ".weight").floats())
+      case .vector(let name, _): vectors[name] = try tensor(prefix + name).floats()
+      case .linear(let linear) where linear.expert == nil:
+        linears[linear.name] = try self.linear(prefix + linear.name)
+      case .linear: break
+      }
     }
-    let c = configuration
-    return DecoderLayer(
-      inputNorm: try tensor(prefix + "input_layernorm.weight").floats(),
-      attention: Attention(
-        q: try load("self_attn.q_proj"), k: try load("self_attn.k_proj"), v: try load("self_attn.v_proj"),
-        o: try load("self_attn.o_proj"),
-        attention: CausalAttention(
-          heads: c.heads, keyValueHeads: c.keyValueHeads, headDimension: c.headDimension,
-          scale: 1 / Float(c.headDimension).squareRoot())),
-      postAttentionNorm: try tensor(prefix + "post_attention_layernorm.weight").floats(),
-      feedForward: GatedFeedForward(
-        gate: try load("mlp.gate_proj"), up: try load("mlp.up_proj"), down: try load("mlp.down_proj")),
-      normEpsilon: c.normEpsilon)
+    return DecoderLayer(configuration: layer, layout: layout, norms: norms, vectors: vectors, linears: linears) {
+      (linear: LayerLayout.Linear) throws(ModelError) in try self.linear(prefix + linear.name)
+    }
   }
 
-  // MARK: Both ends
-
-  private var embeddingScheme: QuantizationScheme? { quantization?.scheme(of: "model.embed_tokens") }
+  private func style(of norm: String, in layer: LayerConfiguration) -> NormStyle {
+    if case .latent(let attention) = layer.attention, norm.hasPrefix("self_attn.") {
+      return NormStyle(epsilon: attention.epsilon)
+    }
+    return layer.norms.style
+  }
 
   /// Loads the embedding, kept for as long as the caller needs it.
   public func embedding() throws(ModelError) -> Embedding {
-    let (rows, columns) = (configuration.vocabularySize, configuration.hiddenSize)
-    let table = try linear("model.embed_tokens", outFeatures: rows, inFeatures: columns, bias: false)
-    return Embedding(table: table)
+    Embedding(table: try linear(names.embedding), multiplier: configuration.embeddingMultiplier)
   }
 
   /// Loads the final norm and the head.
   public func head() throws(ModelError) -> Head {
-    let name = configuration.tiesEmbeddings ? "model.embed_tokens" : "lm_head"
-    return Head(
-      norm: try tensor("model.norm.weight").floats(), normEpsilon: configuration.normEpsilon,
-      projection: try linear(
-        name, outFeatures: configuration.vocabularySize, inFeatures: configuration.hiddenSize, bias: false))
+    Head(
+      norm: Norm(configuration.finalNorm, stored: try tensor(names.norm + ".weight").floats()),
+      projection: try linear(configuration.tiesEmbeddings ? names.embedding : names.head),
+      scale: configuration.logitScale, softcap: configuration.logitSoftcap)
   }
+
+  /// Cosines and sines of all rotary embeddings, for texts of at most so many tokens.
+  public func rotaryTables(positions: Int) -> [RotaryTable] {
+    configuration.rotaries.map { $0.table(positions: positions) }
+  }
+
+  /// Gives the memory of mapped weights back; they are read again when touched.
+  public func discardPages() { checkpoint.weights.discardPages() }
 }
 
-/// The table of token vectors.
-public struct Embedding: Sendable {
-  let table: Linear
-
-  /// Hidden states of tokens, `[tokens, hiddenSize]`.
-  public func callAsFunction(_ ids: [Int]) throws(ModelError) -> Matrix {
-    let (rows, columns) = (table.outFeatures, table.inFeatures)
-    var values: [Float] = []
-    values.reserveCapacity(ids.count * columns)
-    for id in ids {
-      guard (0..<rows).contains(id) else { throw .token(id: id, vocabularySize: rows) }
-      switch table.weight {
-      case .dense(let tensor): values += tensor.rows(id..<id + 1).floats()
-      case .matrix(let matrix): values += matrix.row(id)
-      case .quantized(let packed): values += packed.dequantizedRows(id..<id + 1).values
+extension WeightRows {
+  /// One matrix `[out, in]` out of a tensor `[count, in, out]`.
+  init(transposing stack: Tensor, index: Int) {
+    let (columns, rows) = (stack.shape[1], stack.shape[2])
+    let matrix = stack.rows(index..<index + 1).reshaped(to: [columns, rows])
+    self.init(outFeatures: rows, inFeatures: columns, storedType: stack.dtype) { range, floats in
+      withUnsafeTemporaryAllocation(of: Float.self, capacity: rows) { line in
+        for column in 0..<columns {
+          matrix.rows(column..<column + 1).copyFloats(to: line)
+          for row in range { floats[(row - range.lowerBound) * columns + column] = line[row] }
+        }
       }
     }
-    return Matrix(rows: ids.count, columns: columns, values: values)
-  }
-}
-
-/// The final norm and the projection onto the vocabulary.
-public struct Head: Sendable {
-  let norm: [Float]
-  let normEpsilon: Float
-  let projection: Linear
-
-  /// Logits, `[tokens, vocabularySize]`, of hidden states after the last layer.
-  public func callAsFunction(_ hidden: Matrix) -> Matrix {
-    projection(hidden.rmsNormalized(weight: norm, epsilon: normEpsilon))
-  }
-}
-
-extension LanguageModel {
-  /// Logits of one text, all layers in turn: `[tokens, vocabularySize]`.
-  public func logits(of ids: [Int], progress: (Int) -> Void = { _ in }) throws(ModelError) -> Matrix {
-    guard ids.count <= configuration.maximumPositions else {
-      throw .tooLong(length: ids.count, maximum: configuration.maximumPositions)
-    }
-    var hidden = try embedding()(ids)
-    let sequences = Sequences(lengths: [ids.count])
-    let rotary = configuration.rotary.table(positions: ids.count)
-    for index in 0..<configuration.layerCount {
-      try layer(index)(&hidden, sequences: sequences, rotary: rotary)
-      progress(index)
-    }
-    return try head()(hidden)
   }
 }

@@ -1,3 +1,4 @@
+public import Checkpoints
 public import Kernels
 public import Tensors
 
@@ -9,6 +10,8 @@ public struct Linear: Sendable {
     case dense(Tensor)
     /// Floats in memory, `[outFeatures, inFeatures]`.
     case matrix(Matrix)
+    /// Decoded when they are read.
+    case rows(WeightRows)
     /// Codes in the kernels' layout.
     case quantized(PackedMatrix)
   }
@@ -19,6 +22,8 @@ public struct Linear: Sendable {
   public var weight: Weight
   /// One value an output feature, if any.
   public var bias: [Float]?
+  /// The exact codes behind ``Weight/rows(_:)``, where there are some.
+  var codes: StoredWeight?
 
   /// A linear.
   public init(name: String, weight: Weight, bias: [Float]? = nil) {
@@ -34,6 +39,7 @@ public struct Linear: Sendable {
       case .dense(let tensor) where x.rows <= DenseRows.mostTokens: DenseRows(tensor).product(x)
       case .dense(let tensor): MatrixProduct.product(x, tensor)
       case .matrix(let matrix): MatrixProduct.product(x, transposed: matrix)
+      case .rows(let rows): MatrixProduct.product(x, rows)
       case .quantized(let packed): packed.product(x)
       }
     if let bias { y.addToRows(bias) }
@@ -45,6 +51,7 @@ public struct Linear: Sendable {
     switch weight {
     case .dense(let tensor): tensor.shape[0]
     case .matrix(let matrix): matrix.rows
+    case .rows(let rows): rows.outFeatures
     case .quantized(let packed): packed.outFeatures
     }
   }
@@ -54,12 +61,33 @@ public struct Linear: Sendable {
     switch weight {
     case .dense(let tensor): tensor.shape[1]
     case .matrix(let matrix): matrix.columns
+    case .rows(let rows): rows.inFeatures
     case .quantized(let packed): packed.inFeatures
     }
   }
-}
 
-/// Sees every linear of a layer at work: its name within the layer, its input and its output.
-///
-/// Linears that read the same activation are shown the same input one after another.
-public typealias Tap = (_ linear: String, _ input: Matrix, _ output: Matrix) -> Void
+  /// The weights as floats, a few rows at a time.
+  public var rows: WeightRows {
+    switch weight {
+    case .dense(let tensor): WeightRows(tensor)
+    case .matrix(let matrix): WeightRows(matrix)
+    case .rows(let rows): rows
+    case .quantized(let packed):
+      WeightRows(outFeatures: packed.outFeatures, inFeatures: packed.inFeatures, storedType: .float32) { range, floats in
+        _ = floats.update(fromContentsOf: packed.dequantizedRows(range).values)
+      }
+    }
+  }
+
+  /// The same linear held so that a product of one token is fast: packed codes where the layout has some, else floats.
+  func resident() throws(ModelError) -> Linear {
+    guard case .rows(let rows) = weight else { return self }
+    var result = self
+    if let decode = codes?.codes {
+      do throws(CheckpointError) { result.weight = .quantized(try decode().packed()) } catch { throw .checkpoint(error) }
+    } else {
+      result.weight = .matrix(rows.matrix())
+    }
+    return result
+  }
+}

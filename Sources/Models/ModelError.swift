@@ -12,6 +12,8 @@ public enum ModelError: Error, Equatable, CustomStringConvertible {
   case token(id: Int, vocabularySize: Int)
   /// A sequence is longer than the model's positions.
   case tooLong(length: Int, maximum: Int)
+  /// Hidden states could not be kept in a file.
+  case spill(folder: String, reason: String, isFull: Bool)
   /// The files themselves were refused.
   case checkpoint(CheckpointError)
 
@@ -24,6 +26,7 @@ public enum ModelError: Error, Equatable, CustomStringConvertible {
     case .tensor(let file, let name, let problem): "\(file): tensor \"\(name)\" \(problem)"
     case .token(let id, let size): "token id \(id) is outside of the vocabulary of \(size)"
     case .tooLong(let length, let maximum): "a sequence of \(length) tokens exceeds the model's \(maximum) positions"
+    case .spill(let folder, let reason, _): "cannot keep hidden states in a file in \(folder): \(reason)"
     case .checkpoint(let error): error.description
     }
   }

@@ -14,6 +14,8 @@ public struct RotaryEmbedding: Hashable, Sendable {
     case llama3(factor: Double, lowFrequency: Double, highFrequency: Double, originalPositions: Double)
     /// Frequencies blended over a ramp of channels (YaRN, Peng et al., 2023).
     case yarn(YaRN)
+    /// Each frequency divided by a factor of its own, others for long texts than for short ones (Phi-3).
+    case longRope(LongRope)
   }
 
   /// The numbers of YaRN scaling.
@@ -28,6 +30,20 @@ public struct RotaryEmbedding: Hashable, Sendable {
     public var betaSlow = 1.0
     /// Whether the ramp's ends are whole channels.
     public var truncates = true
+    /// Factor of cosines and sines.
+    public var attentionFactor: Double
+    /// Factor of queries and of keys that DeepSeek's attention takes into its scale; 1 elsewhere.
+    public var scoreMagnitude = 1.0
+  }
+
+  /// The numbers of LongRoPE scaling.
+  public struct LongRope: Hashable, Sendable {
+    /// Divisors for texts of at most ``originalPositions``, one a pair of channels.
+    public var short: [Double]
+    /// Divisors for longer texts.
+    public var long: [Double]
+    /// Positions before stretching.
+    public var originalPositions: Int
     /// Factor of cosines and sines.
     public var attentionFactor: Double
   }
@@ -46,8 +62,8 @@ public struct RotaryEmbedding: Hashable, Sendable {
     self.scaling = scaling
   }
 
-  /// Radians a position for each pair of channels.
-  public var frequencies: [Double] {
+  /// Radians a position for each pair of channels, in texts of so many tokens.
+  public func frequencies(positions: Int) -> [Double] {
     let half = dimension / 2
     let plain = (0..<half).map { pow(base, -2 * Double($0) / Double(dimension)) }
     switch scaling {
@@ -61,6 +77,9 @@ public struct RotaryEmbedding: Hashable, Sendable {
         let blend = (original / wavelength - low) / (high - low)
         return (1 - blend) * frequency / factor + blend * frequency
       }
+    case .longRope(let rope):
+      let divisors = positions > rope.originalPositions ? rope.long : rope.short
+      return zip(plain, divisors).map { $0 / $1 }
     case .yarn(let yarn):
       func channel(rotations: Double) -> Double {
         Double(dimension) * log(yarn.originalPositions / (rotations * 2 * .pi)) / (2 * log(base))
@@ -79,11 +98,21 @@ public struct RotaryEmbedding: Hashable, Sendable {
   }
 
   /// Factor of cosines and sines.
-  public var amplitude: Double { if case .yarn(let yarn) = scaling { yarn.attentionFactor } else { 1 } }
+  public var amplitude: Double {
+    switch scaling {
+    case .yarn(let yarn): yarn.attentionFactor
+    case .longRope(let rope): rope.attentionFactor
+    case .none, .linear, .llama3: 1
+    }
+  }
 
-  /// Cosines and sines for positions `0..<positions`.
+  /// Cosines and sines for positions `0..<positions`, for texts of at most so many tokens.
+  ///
+  /// LongRoPE turns otherwise in long texts than in short ones; the longest text of a run decides for all of it.
   public func table(positions: Int) -> RotaryTable {
-    RotaryTable(frequencies: frequencies.map { Float($0) }, amplitude: Float(amplitude), positions: positions)
+    RotaryTable(
+      frequencies: frequencies(positions: positions).map { Float($0) }, amplitude: Float(amplitude),
+      positions: positions)
   }
 }
 
@@ -91,33 +120,56 @@ extension ConfigurationReader {
   private static let understood: Set<String> = [
     "rope_theta", "rope_type", "type", "factor", "low_freq_factor", "high_freq_factor",
     "original_max_position_embeddings", "beta_fast", "beta_slow", "mscale", "mscale_all_dim", "attention_factor",
-    "truncate", "partial_rotary_factor",
+    "truncate", "partial_rotary_factor", "short_factor", "long_factor", "mrope_section", "mrope_interleaved",
   ]
 
   /// The rotary embedding, in the older spelling (`rope_theta`, `rope_scaling`) or the newer (`rope_parameters`).
-  public func rotaryEmbedding(dimension: Int, defaultBase: Double = 10_000) throws(ModelError) -> RotaryEmbedding {
-    guard dimension % 2 == 0 else { throw refusal("head_dim", "is \(dimension), rotation needs an even number") }
+  ///
+  /// - Parameters:
+  ///   - dimension: channels of a head; `partial_rotary_factor`, if the family knows it, takes part of them.
+  ///   - layerType: the entry to read where `rope_parameters` has one for each type of layer.
+  ///   - isPartial: whether the family knows `partial_rotary_factor`, and its value where it is missing.
+  public func rotaryEmbedding(
+    dimension: Int, defaultBase: Double = 10_000, layerType: String? = nil, partial isPartial: Double? = nil,
+    scales: Bool = true
+  ) throws(ModelError) -> RotaryEmbedding {
     let base = try positive("rope_theta", default: defaultBase)
     // Both may be there; an explicit rope_scaling wins, as in the reference implementation.
     let key = value("rope_scaling") != nil ? "rope_scaling" : "rope_parameters"
-    guard let json = value(key) else { return RotaryEmbedding(base: base, dimension: dimension) }
-    guard let object = json.objectValue else { throw refusal(key, "is \(json.typeName), expected an object") }
-    let rope = ConfigurationReader(object, file: file, path: key + ".")
-    for member in object.members where !Self.understood.contains(member.name) && !member.value.isNull {
-      throw rope.refusal(member.name, "is not known; it may change the arithmetic")
+    var rope = try nested(key)
+    if let layerType, let inner = try rope?.nested(layerType) { rope = inner }
+    if let rope {
+      for member in rope.object.members where !Self.understood.contains(member.name) && !member.value.isNull {
+        throw rope.refusal(member.name, "is not known; it may change the arithmetic")
+      }
     }
-    guard try rope.positive("partial_rotary_factor", default: 1) == 1 else {
-      throw rope.refusal("partial_rotary_factor", "other than 1 is not computed by this family")
+    let factor: Double
+    if let isPartial {
+      let outer = try positive("partial_rotary_factor", default: isPartial)
+      factor = try rope?.positive("partial_rotary_factor", default: outer) ?? outer
+    } else {
+      factor = 1
+      if let rope, try rope.positive("partial_rotary_factor", default: 1) != 1 {
+        throw rope.refusal("partial_rotary_factor", "other than 1 is not computed by this family")
+      }
     }
+    let turning = Int(Double(dimension) * factor)
+    guard factor <= 1, turning > 0, turning % 2 == 0 else {
+      throw refusal(
+        factor == 1 ? "head_dim" : "partial_rotary_factor",
+        "gives \(turning) turning channels of \(dimension), rotation needs an even number")
+    }
+    guard let rope else { return RotaryEmbedding(base: base, dimension: turning) }
     return RotaryEmbedding(
-      base: try rope.positive("rope_theta", default: base), dimension: dimension,
-      scaling: try scaling(rope))
+      base: try rope.positive("rope_theta", default: base), dimension: turning,
+      scaling: scales ? try scaling(rope, dimension: turning) : .none)
   }
 
-  private func scaling(_ rope: ConfigurationReader) throws(ModelError) -> RotaryEmbedding.Scaling {
+  private func scaling(_ rope: ConfigurationReader, dimension: Int) throws(ModelError) -> RotaryEmbedding.Scaling {
     let kind = try rope.string("rope_type", default: try rope.string("type", default: "default"))
     switch kind {
-    case "default": return .none
+    // Dynamic stretching begins beyond the positions a model was made for, and longer texts are refused.
+    case "default", "dynamic", "mrope": return .none
     case "linear": return .linear(factor: try rope.positive("factor"))
     case "llama3":
       let low = try rope.positive("low_freq_factor")
@@ -140,8 +192,32 @@ extension ConfigurationReader {
         RotaryEmbedding.YaRN(
           factor: factor, originalPositions: original, betaFast: try rope.positive("beta_fast", default: 32),
           betaSlow: try rope.positive("beta_slow", default: 1), truncates: try rope.flag("truncate", default: true),
-          attentionFactor: try rope.positive("attention_factor", default: implied)))
-    default: throw rope.refusal("rope_type", "\"\(kind)\" is not known; known are default, linear, llama3, yarn")
+          attentionFactor: try rope.positive("attention_factor", default: implied),
+          scoreMagnitude: mscaleAll != 0 ? magnitude(mscaleAll) : 1))
+    case "longrope", "su": return .longRope(try longRope(rope, pairs: dimension / 2))
+    default:
+      throw rope.refusal(
+        "rope_type", "\"\(kind)\" is not known; known are default, dynamic, linear, llama3, longrope, yarn")
     }
+  }
+
+  private func longRope(
+    _ rope: ConfigurationReader, pairs: Int
+  ) throws(ModelError) -> RotaryEmbedding.LongRope {
+    func factors(_ key: String) throws(ModelError) -> [Double] {
+      let values = rope.value(key)?.arrayValue?.compactMap(\.doubleValue) ?? []
+      guard values.count == pairs, values.allSatisfy({ $0 > 0 && $0.isFinite }) else {
+        throw rope.refusal(key, "has \(values.count) positive numbers, expected \(pairs)")
+      }
+      return values
+    }
+    let positions = try count("max_position_embeddings", default: 2048)
+    let outer = try count("original_max_position_embeddings", default: positions)
+    let original = try rope.count("original_max_position_embeddings", default: outer)
+    let stretch = try rope.positive("factor", default: Double(positions) / Double(original))
+    let implied = stretch <= 1 ? 1 : (1 + log(stretch) / log(Double(original))).squareRoot()
+    return RotaryEmbedding.LongRope(
+      short: try factors("short_factor"), long: try factors("long_factor"), originalPositions: original,
+      attentionFactor: try rope.positive("attention_factor", default: implied))
   }
 }
