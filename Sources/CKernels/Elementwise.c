@@ -87,7 +87,7 @@ static inline float exponential(float x) {
 
 // tanh for float: below 0.625 an odd polynomial fitted for least relative error (4e-9), above it
 // (1 − e^−2|x|) / (1 + e^−2|x|), which cancels nothing there. Both are computed so that loops vectorise; within
-// 3 units in the last place.
+// 2 units in the last place.
 static inline float hyperbolic_tangent(float x) {
   float magnitude = fabsf(x);
   float t = x * x;

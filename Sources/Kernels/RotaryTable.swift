@@ -50,7 +50,9 @@ public struct RotaryTable: Sendable {
   public func rotate(
     _ x: inout Matrix, headDimension: Int, offset: Int = 0, pairing: RotaryPairing = .halves, positions: [Int]
   ) {
-    precondition(positions.count == x.rows, "\(positions.count) positions for \(x.rows) rows")
+    precondition(
+      positions.count == x.rows && positions.allSatisfy { (0..<self.positions).contains($0) },
+      "positions \(positions) for \(x.rows) rows, table of \(self.positions)")
     precondition(
       offset >= 0 && offset + 2 * half <= headDimension && x.columns % headDimension == 0,
       "\(2 * half) channels from \(offset) of heads of \(headDimension) in \(x.columns) columns")
