@@ -30,4 +30,12 @@ public protocol WeightSource: Sendable {
 
   /// The tensor's content: mapped, or decoded for this call.
   func tensor(_ name: String) throws(CheckpointError) -> Tensor
+
+  /// Gives the memory of mapped bytes back; they are read again when touched.
+  func discardPages()
+}
+
+extension WeightSource {
+  /// Nothing is mapped.
+  public func discardPages() {}
 }

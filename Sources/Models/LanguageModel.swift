@@ -1,6 +1,6 @@
 public import Checkpoints
 public import Kernels
-public import Quantization
+internal import Quantization
 public import Tensors
 
 /// A decoder-only language model over a checkpoint; layers are loaded when asked for, and nothing is kept.
@@ -116,12 +116,6 @@ public struct LanguageModel: Sendable {
       result.weight = .rows(WeightRows(transposing: all, index: stack.index))
     } else {
       result.weight = .dense(try tensor(name + ".weight"))
-    }
-    if let adapter = checkpoint.adapter, case .rows(let rows) = result.weight {
-      if let merged = try wrapped({ () throws(CheckpointError) in try adapter.merged(rows, module: name) }) {
-        result.weight = .rows(merged)
-        result.codes = nil
-      }
     }
     return result
   }

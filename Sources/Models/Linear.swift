@@ -1,5 +1,6 @@
-public import Checkpoints
+internal import Checkpoints
 public import Kernels
+internal import Quantization
 public import Tensors
 
 /// y = x · Wᵀ + b, with weights in full precision or quantized.

@@ -1,3 +1,5 @@
+internal import StrictJSON
+
 /// The numbers of a decoder-only model, family differences resolved.
 public struct ModelConfiguration: Sendable {
   /// `model_type` of `config.json`.

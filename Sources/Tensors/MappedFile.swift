@@ -58,6 +58,8 @@ public enum MappedFile {
     // Read-ahead: a cold file reads four times as fast (measured: 2.1-2.7 against 0.6 GB/s).
     madvise(address, count, MADV_SEQUENTIAL)
     nonisolated(unsafe) let base = address
-    return TensorStorage(owning: UnsafeRawBufferPointer(start: address, count: count)) { munmap(base, count) }
+    return TensorStorage(
+      owning: UnsafeRawBufferPointer(start: address, count: count), release: { munmap(base, count) },
+      discard: { madvise(base, count, MADV_DONTNEED) })
   }
 }

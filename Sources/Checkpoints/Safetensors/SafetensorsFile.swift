@@ -34,4 +34,7 @@ public struct SafetensorsFile: WeightSource {
     return Tensor(
       entry.info.dtype, entry.info.shape, storage: storage, byteOffset: header.dataOffset + entry.range.lowerBound)
   }
+
+  /// Gives the memory of the mapping's pages back.
+  public func discardPages() { storage.discardPages() }
 }

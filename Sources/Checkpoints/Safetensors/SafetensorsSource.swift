@@ -41,6 +41,11 @@ public struct SafetensorsSource: WeightSource {
   }
 }
 
+extension SafetensorsSource {
+  /// Gives the memory of all mappings' pages back.
+  public func discardPages() { for file in files { file.discardPages() } }
+}
+
 // MARK: Opening
 
 extension SafetensorsSource {

@@ -1,3 +1,5 @@
+internal import Kernels
+
 extension Architecture {
   /// gpt-oss: sinks, biases everywhere, experts in one tensor with gate and up in turns and a clamped gate.
   public static let gptOSS = Architecture(modelTypes: ["gpt_oss"]) { reader throws(ModelError) in
