@@ -4,22 +4,58 @@ internal import Models
 internal import Quantization
 internal import Tensors
 
-/// Searches the folds of one block, tries every combination on held-out text, and keeps the best.
+/// What became of some linears of a layer, by names within it.
+struct QuantizedBlock {
+  var weights: [String: PreparedWeight] = [:]
+  /// Factors of norms that folding changed.
+  var norms: [String: [Float]] = [:]
+  /// Biases that folding changed.
+  var biases: [String: [Float]] = [:]
+  /// Factors of the input channels of everything that reads a folded norm, by the norm's name.
+  var normFactors: [String: [Float]] = [:]
+  var folds: [FoldOutcome] = []
+  var loss = 0.0
+}
+
+/// Searches the folds of one block, tries them on held-out text, and keeps what lowers the error of the block's output.
 struct BlockSearch {
   let quantizer: LayerQuantizer
-  let block: Fold.Block
+  /// Linears that are prepared.
   let names: [String]
   let folds: [Fold]
-  let observation: LayerObservation
-  let representatives: [String: String]
-  let rotary: RotaryTable
+  /// The linears before this search; an earlier fold may have multiplied their columns.
+  let initial: [String: PreparedWeight]
+  let biases: [String: [Float]]
+  /// Factors of norms that an earlier search has folded.
+  let norms: [String: [Float]]
+  let statistics: (String) -> InputStatistics
+  /// The block's output on held-out text.
+  let output: (DecoderLayer) throws(ModelError) -> Matrix
 
-  /// A combination of folds, its weights, and its loss.
-  private struct Candidate {
-    var weights: [String: QuantizedLayer.Weight] = [:]
-    var norms: [String: [Float]] = [:]
-    var biases: [String: [Float]] = [:]
-    var loss = Double.infinity
+  private struct Plan {
+    let folding: ChannelFolding
+    let found: ScaleSearch.Result
+  }
+
+  /// Clipping depends on the folds that touch a linear alone, so what was found is used again.
+  private final class ClipMemory {
+    var found: [String: [Float]] = [:]
+  }
+  private let clips = ClipMemory()
+
+  init(
+    quantizer: LayerQuantizer, names: [String], folds: [Fold], initial: [String: PreparedWeight],
+    biases: [String: [Float]], norms: [String: [Float]], statistics: @escaping (String) -> InputStatistics,
+    output: @escaping (DecoderLayer) throws(ModelError) -> Matrix
+  ) {
+    self.quantizer = quantizer
+    self.names = names
+    self.folds = folds
+    self.initial = initial
+    self.biases = biases
+    self.norms = norms
+    self.statistics = statistics
+    self.output = output
   }
 
   private var layer: DecoderLayer { quantizer.layer }
@@ -32,151 +68,137 @@ struct BlockSearch {
     return true
   }
 
-  func run() -> QuantizedLayer {
-    let originals = Dictionary(uniqueKeysWithValues: names.map { ($0, LayerQuantizer.matrix(layer[linear: $0])) })
-    var plans: [(folding: ChannelFolding, found: ScaleSearch.Result)] = []
-    for fold in folds where fold.linears.contains(where: isScaled) {
-      plans.append(search(fold, originals))
+  private func feedsScores(_ name: String) -> Bool { layer.layout.linear(name)?.feedsScores ?? false }
+
+  func run() throws(ModelError) -> QuantizedBlock {
+    let known = Set(names)
+    let plans = folds.filter { fold in fold.linears.contains { known.contains($0) && isScaled($0) } }.map(search)
+    let useful = plans.indices.filter { plans[$0].found.relativeError < 1 }
+    guard !useful.isEmpty || names.contains(where: isClipped) else {
+      var plain = build([], plans, clipsScores: false)
+      plain.folds = plans.map { outcome($0, kept: false, without: 0, with: 0, reason: Self.useless) }
+      return plain
     }
-    let reference = output(of: Candidate(), originals)
+    let reference = try output(layer)
     let energy = reference.values.withUnsafeBufferPointer { ck_sum_of_squares($0.baseAddress, $0.count) }
-    func measured(_ active: Set<Int>, clipsQueries: Bool = false) -> Candidate {
-      var candidate = build(active.sorted().map { plans[$0] }, originals, clipsQueries: clipsQueries)
-      let difference = zip(output(of: candidate, originals).values, reference.values).map { $0 - $1 }
+    var losses: [Set<Int>: Double] = [:]
+    func measured(_ active: Set<Int>, clipsScores: Bool = false) throws(ModelError) -> QuantizedBlock {
+      var candidate = build(active, plans, clipsScores: clipsScores)
+      let found = try output(applying(candidate))
+      let difference = zip(found.values, reference.values).map { $0 - $1 }
       candidate.loss = ck_sum_of_squares(difference, difference.count) / max(energy, .leastNormalMagnitude)
+      losses[active] = min(candidate.loss, losses[active] ?? .infinity)
       return candidate
     }
-    // Two folds a block: all four combinations are measured, so none is kept on trust.
-    let useful = plans.indices.filter { plans[$0].found.relativeError < 1 }
-    var combinations: [Set<Int>: Candidate] = [:]
     var active: Set<Int> = []
-    var chosen = measured(active)
-    combinations[active] = chosen
-    for choice in 1..<(1 << useful.count) {
-      let tried = Set(useful.enumerated().filter { choice >> $0.offset & 1 == 1 }.map(\.element))
-      let candidate = measured(tried)
-      combinations[tried] = candidate
-      // Ties go to fewer folds, then to the first.
-      if (candidate.loss, tried.count) < (chosen.loss, active.count) { (active, chosen) = (tried, candidate) }
+    var chosen = try measured(active)
+    if useful.count <= 2 {
+      // All four combinations are measured, so none is kept on trust. Ties go to fewer folds, then to the first.
+      for choice in 1..<(1 << useful.count) {
+        let tried = Set(useful.enumerated().filter { choice >> $0.offset & 1 == 1 }.map(\.element))
+        let candidate = try measured(tried)
+        if (candidate.loss, tried.count) < (chosen.loss, active.count) { (active, chosen) = (tried, candidate) }
+      }
+    } else {
+      // More folds are added one by one, in the order of the data.
+      for fold in useful {
+        let tried = active.union([fold])
+        let candidate = try measured(tried)
+        if candidate.loss < chosen.loss { (active, chosen) = (tried, candidate) }
+      }
     }
     // Errors of queries and keys meet in a product under a softmax, where the squared error of each alone misleads:
     // they are clipped only where the whole attention is better for it.
-    if names.contains(where: { Self.isQueryOrKey($0) && isScaled($0) }) {
-      let clipped = measured(active, clipsQueries: true)
-      if clipped.loss < chosen.loss {
-        chosen = clipped
-        combinations[active] = clipped
-      }
+    if names.contains(where: { feedsScores($0) && isScaled($0) }) {
+      let clipped = try measured(active, clipsScores: true)
+      if clipped.loss < chosen.loss { chosen = clipped }
     }
-    var result = QuantizedLayer()
-    result.weights = chosen.weights
-    result.norms = chosen.norms
-    result.biases = chosen.biases
-    result.folds = plans.indices.map { index in
-      let plan = plans[index]
+    chosen.folds = plans.indices.map { index in
       guard useful.contains(index) else {
-        return FoldOutcome(
-          title: plan.folding.fold.title, isKept: false, alpha: 0, lossWithout: chosen.loss, lossWith: chosen.loss,
-          reason: "no scales lower the expected error")
+        return outcome(plans[index], kept: false, without: chosen.loss, with: chosen.loss, reason: Self.useless)
       }
-      let without = combinations[active.subtracting([index])]?.loss ?? chosen.loss
-      let with = combinations[active.union([index])]?.loss ?? chosen.loss
-      return FoldOutcome(
-        title: plan.folding.fold.title, isKept: active.contains(index), alpha: plan.found.alpha, lossWithout: without,
-        lossWith: with, reason: active.contains(index) ? nil : "the held-out loss of its block is not lower with it")
+      let isKept = active.contains(index)
+      return outcome(
+        plans[index], kept: isKept, without: losses[active.subtracting([index])] ?? chosen.loss,
+        with: losses[active.union([index])] ?? chosen.loss,
+        reason: isKept ? nil : "the held-out loss of its block is not lower with it")
     }
-    return result
+    return chosen
   }
 
-  private func search(
-    _ fold: Fold, _ originals: [String: Matrix]
-  ) -> (folding: ChannelFolding, found: ScaleSearch.Result) {
-    let folding = ChannelFolding(fold, layer: layer, storedType: quantizer.storedType, isQuantized: isQuantized)
-    let readers = fold.linears.filter { if case .int? = quantizer.schemes[$0]?.weights.format { true } else { false } }
+  private static let useless = "no scales lower the expected error"
+
+  private func outcome(
+    _ plan: Plan, kept: Bool, without: Double, with: Double, reason: String?
+  ) -> FoldOutcome {
+    FoldOutcome(
+      title: plan.folding.fold.title, isKept: kept, alpha: plan.found.relativeError < 1 ? plan.found.alpha : 0,
+      lossWithout: without, lossWith: with, reason: reason)
+  }
+
+  private func isClipped(_ name: String) -> Bool {
+    isScaled(name) && (quantizer.schemes[name]?.weights.format.bitWidth ?? 8) < 8
+  }
+
+  private func search(_ fold: Fold) -> Plan {
+    let folding = ChannelFolding(
+      fold, layer: layer, bias: { biases[$0] }, storedType: quantizer.storedType, isQuantized: isQuantized)
+    let readers = fold.linears.filter { name in
+      guard initial[name] != nil, case .int? = quantizer.schemes[name]?.weights.format else { return false }
+      return true
+    }
     let search = ScaleSearch(
       quantizations: readers.compactMap { quantizer.schemes[$0]?.weights }, scaleType: quantizer.storedType,
-      weights: readers.compactMap { originals[$0] }, statistics: statistics(of: fold.linears[0]),
+      weights: readers.compactMap { initial[$0]?.scaled }, statistics: statistics(fold.linears[0]),
       sourceChannel: folding.sourceChannel)
-    return (folding, search.run(adjust: folding.storable))
+    return Plan(folding: folding, found: search.run(adjust: folding.storable))
   }
 
-  private func statistics(of name: String) -> InputStatistics {
-    observation.statistics[representatives[name] ?? name] ?? InputStatistics(channels: 0, groupSize: 0)
-  }
-
-  /// Applies folds, clips and rounds.
-  private func build(
-    _ active: [(folding: ChannelFolding, found: ScaleSearch.Result)], _ originals: [String: Matrix],
-    clipsQueries: Bool
-  ) -> Candidate {
-    var candidate = Candidate()
-    var weights = originals
-    var inputScales: [String: [Float]] = [:]
-    var touched: Set<String> = []
-    for (folding, found) in active {
+  /// Applies folds and clips; nothing is rounded yet.
+  private func build(_ active: Set<Int>, _ plans: [Plan], clipsScores: Bool) -> QuantizedBlock {
+    var block = QuantizedBlock()
+    var touched: [String: [Int]] = [:]
+    block.weights = initial
+    for index in active.sorted() {
+      let (folding, scales) = (plans[index].folding, plans[index].found.scales)
+      let factors = folding.columnFactors(scales)
       switch folding.fold.source {
-      case .norm(let name): candidate.norms[name] = folding.foldedPin(found.scales)
-      case .linear(let name), .valueHeads(let name):
-        weights[name] = weights[name].map { folding.divided($0, by: found.scales) }
-        if let bias = folding.foldedPin(found.scales) { candidate.biases[name] = bias }
-        touched.insert(name)
+      case .norm(let name):
+        block.norms[name] = folding.foldedPin(scales)
+        block.normFactors[name] = factors
+      case .rows(let name, _):
+        guard let source = block.weights[name] else { continue }
+        block.weights[name]?.rowDivisors = folding.rowDivisors(scales, outFeatures: source.source.outFeatures)
+        if let bias = folding.foldedPin(scales, bias: biases[name]) { block.biases[name] = bias }
+        touched[name, default: []].append(index)
       }
-      for name in folding.fold.linears {
-        weights[name] = weights[name].map { folding.multiplied($0, by: found.scales) }
-        inputScales[name] = folding.sourceChannel.map { found.scales[$0] }
-        touched.insert(name)
+      for name in folding.fold.linears where block.weights[name] != nil {
+        let before = block.weights[name]?.columnFactors
+        block.weights[name]?.columnFactors = before.map { zip($0, factors).map(*) } ?? factors
+        touched[name, default: []].append(index)
       }
     }
-    for name in names {
-      guard let weight = weights[name] else { continue }
-      guard let scheme = quantizer.schemes[name] else {
-        // Rounded as they will be stored, so that the loss counts it.
-        candidate.weights[name] = touched.contains(name) ? .folded(rounded(weight)) : .unchanged
-        continue
+    for name in names where isClipped(name) && (clipsScores || !feedsScores(name)) {
+      guard let weight = block.weights[name], let scheme = weight.scheme else { continue }
+      let key = "\(name) \(touched[name] ?? [])"
+      if clips.found[key] == nil {
+        clips.found[key] = ClipSearch.run(
+          weight.scaled, as: scheme.weights, scaleType: weight.storedType, statistics: statistics(name),
+          scales: weight.columnFactors ?? [Float](repeating: 1, count: weight.source.inFeatures))
       }
-      let scaleType = quantizer.scaleType(scheme)
-      var shrink: [Float]?
-      if isScaled(name), clipsQueries || !Self.isQueryOrKey(name), scheme.weights.format.bitWidth < 8 {
-        shrink = ClipSearch.run(
-          weight, as: scheme.weights, scaleType: scaleType, statistics: statistics(of: name),
-          scales: inputScales[name] ?? [Float](repeating: 1, count: weight.columns))
-      }
-      candidate.weights[name] = .quantized(
-        RoundToNearest.quantized(weight, as: scheme.weights, scaleType: scaleType, shrink: shrink))
+      block.weights[name]?.shrink = clips.found[key]
     }
-    return candidate
+    return block
   }
 
-  private func rounded(_ weight: Matrix) -> Matrix {
-    let shape: Shape = [weight.rows, weight.columns]
-    return Matrix(Tensor(shape, floats: weight.values, as: quantizer.storedType))
-  }
-
-  private static func isQueryOrKey(_ name: String) -> Bool {
-    name == "self_attn.q_proj" || name == "self_attn.k_proj"
-  }
-
-  /// The block's output on held-out text.
-  private func output(of candidate: Candidate, _ originals: [String: Matrix]) -> Matrix {
+  /// The layer as a runtime would load it.
+  private func applying(_ block: QuantizedBlock) -> DecoderLayer {
     var layer = layer
-    for name in names {
-      switch candidate.weights[name] {
-      case .quantized(let tensor): layer[linear: name].weight = .matrix(tensor.dequantized())
-      case .folded(let matrix): layer[linear: name].weight = .matrix(matrix)
-      case .unchanged, nil:
-        layer[linear: name].weight = originals[name].map { .matrix($0) } ?? layer[linear: name].weight
-      }
+    for (name, weight) in block.weights {
+      layer.replace(
+        name, by: Linear(name: name, weight: .rows(weight.stored), bias: block.biases[name] ?? biases[name]))
     }
-    for (name, bias) in candidate.biases { layer[linear: name].bias = bias }
-    for (name, norm) in candidate.norms { layer[norm: name] = norm }
-    switch block {
-    case .attention:
-      return layer.attention(
-        observation.heldOut.before.rmsNormalized(weight: layer.inputNorm, epsilon: layer.normEpsilon),
-        sequences: observation.heldOutSequences, rotary: rotary)
-    case .feedForward:
-      return layer.feedForward(
-        observation.heldOut.between.rmsNormalized(weight: layer.postAttentionNorm, epsilon: layer.normEpsilon))
-    }
+    for (name, gains) in norms.merging(block.norms, uniquingKeysWith: { $1 }) { layer.norms[name]?.gains = gains }
+    return layer
   }
 }

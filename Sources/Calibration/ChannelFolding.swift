@@ -5,34 +5,39 @@ internal import Tensors
 /// Moves channel factors out of a source and into the linears that read it, exactly as stored.
 struct ChannelFolding {
   let fold: Fold
-  /// The source's channel for each input channel of the readers.
+  /// The factor that belongs to each input channel of the readers.
   let sourceChannel: [Int]
-  /// What is stored beside the source's weights and is divided too: a norm's weight, or a linear's bias.
+  /// The source's row that each factor divides; empty for norms.
+  let sourceRows: [Int]
+  /// What is stored beside the source's weights and is divided too: a norm's weights, or a linear's bias.
   let pinned: [Float]?
+  private let norm: Norm?
   /// Element type of what is pinned.
   let storedType: DType
   /// Whether some weights that take part are stored as floats.
   let hasFloatWeights: Bool
 
-  init(_ fold: Fold, layer: DecoderLayer, storedType: DType, isQuantized: (String) -> Bool) {
+  init(
+    _ fold: Fold, layer: DecoderLayer, bias: (String) -> [Float]?, storedType: DType, isQuantized: (String) -> Bool
+  ) {
     self.fold = fold
     self.storedType = storedType
-    let inputs = layer[linear: fold.linears[0]].inFeatures
+    let inputs = fold.linears.first.flatMap { layer.layout.linear($0)?.inFeatures } ?? 0
     switch fold.source {
     case .norm(let name):
       sourceChannel = Array(0..<inputs)
-      pinned = layer[norm: name]
+      sourceRows = []
+      norm = layer.norms[name]
+      pinned = norm?.gains
       hasFloatWeights = !fold.linears.allSatisfy(isQuantized)
-    case .linear(let name):
-      sourceChannel = Array(0..<inputs)
-      pinned = layer[linear: name].bias
-      hasFloatWeights = !(fold.linears + [name]).allSatisfy(isQuantized)
-    case .valueHeads(let name):
-      // Input h·d + c of the readers is channel c of key-value head ⌊h / repeats⌋.
-      let heads = layer.attention.attention
-      let (dimension, repeats) = (heads.headDimension, heads.heads / heads.keyValueHeads)
-      sourceChannel = (0..<inputs).map { $0 / dimension / repeats * dimension + $0 % dimension }
-      pinned = layer[linear: name].bias
+    case .rows(let name, let map):
+      let rows = (0..<inputs).map(map.row)
+      let distinct = Set(rows).sorted()
+      let places = Dictionary(uniqueKeysWithValues: distinct.enumerated().map { ($1, $0) })
+      sourceRows = distinct
+      sourceChannel = rows.map { places[$0] ?? 0 }
+      norm = nil
+      pinned = bias(name).map { bias in distinct.map { bias[$0] } }
       hasFloatWeights = !(fold.linears + [name]).allSatisfy(isQuantized)
     }
   }
@@ -60,36 +65,28 @@ struct ChannelFolding {
   }
 
   /// What is pinned, divided by the factors, as it is stored; what is not divided is not rounded.
-  func foldedPin(_ scales: [Float]) -> [Float]? {
+  ///
+  /// The whole bias of a source is given back, its other entries untouched.
+  func foldedPin(_ scales: [Float], bias: [Float]? = nil) -> [Float]? {
     guard let pinned else { return nil }
     let stored = rounded(zip(pinned, scales).map { $0 / $1 })
-    return pinned.indices.map { scales[$0] == 1 ? pinned[$0] : stored[$0] }
+    let folded = pinned.indices.map { scales[$0] == 1 ? pinned[$0] : stored[$0] }
+    guard norm == nil, var whole = bias else { return folded }
+    for (index, row) in sourceRows.enumerated() { whole[row] = folded[index] }
+    return whole
   }
 
   private func rounded(_ values: [Float]) -> [Float] {
-    Tensor([values.count], floats: values, as: storedType).floats()
+    norm?.storable(values, as: storedType) ?? Tensor([values.count], floats: values, as: storedType).floats()
   }
 
-  /// A reader's weights, `[outFeatures, inFeatures]`, columns multiplied.
-  func multiplied(_ weight: Matrix, by scales: [Float]) -> Matrix {
-    let factors = sourceChannel.map { scales[$0] }
-    var result = weight
-    result.values.withUnsafeMutableBufferPointer { values in
-      for row in 0..<weight.rows {
-        for column in 0..<weight.columns { values[row * weight.columns + column] *= factors[column] }
-      }
-    }
-    return result
-  }
+  /// The factor of each input channel of the readers.
+  func columnFactors(_ scales: [Float]) -> [Float] { sourceChannel.map { scales[$0] } }
 
-  /// A source's weights, rows divided.
-  func divided(_ weight: Matrix, by scales: [Float]) -> Matrix {
-    var result = weight
-    result.values.withUnsafeMutableBufferPointer { values in
-      for row in 0..<weight.rows {
-        for column in 0..<weight.columns { values[row * weight.columns + column] /= scales[row] }
-      }
-    }
-    return result
+  /// The divisor of each row of a source of so many rows.
+  func rowDivisors(_ scales: [Float], outFeatures: Int) -> [Float] {
+    var divisors = [Float](repeating: 1, count: outFeatures)
+    for (index, row) in sourceRows.enumerated() { divisors[row] = scales[index] }
+    return divisors
   }
 }

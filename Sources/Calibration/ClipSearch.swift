@@ -21,25 +21,25 @@ public enum ClipSearch {
   ///   - weight: already multiplied by the channel factors.
   ///   - scales: the channel factors, one an input channel; the inputs are divided by them.
   public static func run(
-    _ weight: Matrix, as quantization: WeightQuantization, scaleType: DType, statistics: InputStatistics,
+    _ weight: WeightRows, as quantization: WeightQuantization, scaleType: DType, statistics: InputStatistics,
     scales: [Float]
   ) -> [Float] {
     guard case .int(let bits) = quantization.format else { return [] }
-    let grid = ScaleGrid(quantization.granularity, outFeatures: weight.rows, inFeatures: weight.columns)
+    let (rowCount, width) = (weight.outFeatures, weight.inFeatures)
+    let grid = ScaleGrid(quantization.granularity, outFeatures: rowCount, inFeatures: width)
     let spec = ck_int_grid(bits: bits, isSymmetric: quantization.isSymmetric, scaleType: scaleType)
     var result = [Float](repeating: 1, count: grid.count)
-    let rowTile = 64
-    let tiles = (weight.rows + rowTile - 1) / rowTile
     let moments = (0..<grid.columnGroups).map { group in
       Moments(statistics, group: group, width: grid.columnsPerScale, scales: scales)
     }
     result.withUnsafeMutableBufferPointer { result in
       nonisolated(unsafe) let result = result
-      Parallel.forEach(tiles * grid.columnGroups) { task in
-        let group = task % grid.columnGroups
-        let rows = task / grid.columnGroups * rowTile..<min(weight.rows, (task / grid.columnGroups + 1) * rowTile)
-        let best = bestShrinks(weight, rows, moments[group], grid: grid, group: group, spec: spec)
-        for (row, shrink) in zip(rows, best) { result[row * grid.columnGroups + group] = shrink }
+      Parallel.forEachRange(of: rowCount, size: 64) { rows in
+        let tile = weight.rows(rows)
+        for group in 0..<grid.columnGroups {
+          let best = bestShrinks(tile, moments[group], grid: grid, group: group, spec: spec)
+          for (row, shrink) in zip(rows, best) { result[row * grid.columnGroups + group] = shrink }
+        }
       }
     }
     return result
@@ -106,25 +106,25 @@ public enum ClipSearch {
   }
 
   private static func bestShrinks(
-    _ weight: Matrix, _ rows: Range<Int>, _ moments: Moments, grid: ScaleGrid, group: Int, spec: ck_int_grid
+    _ weight: Matrix, _ moments: Moments, grid: ScaleGrid, group: Int, spec: ck_int_grid
   ) -> [Float] {
     let width = moments.width
-    var best = [Float](repeating: 1, count: rows.count)
-    var lowest = [Double](repeating: .infinity, count: rows.count)
+    var best = [Float](repeating: 1, count: weight.rows)
+    var lowest = [Double](repeating: .infinity, count: weight.rows)
     var errors = lowest
-    withUnsafeTemporaryAllocation(of: Float.self, capacity: 2 * rows.count * width) { room in
+    withUnsafeTemporaryAllocation(of: Float.self, capacity: 2 * weight.rows * width) { room in
       guard let difference = room.baseAddress else { return }
-      let scratch = difference + rows.count * width
+      let scratch = difference + weight.rows * width
       weight.values.withUnsafeBufferPointer { values in
         guard let base = values.baseAddress else { return }
         for shrink in shrinks {
-          for (index, row) in rows.enumerated() {
+          for row in 0..<weight.rows {
             let source = base + row * weight.columns + group * grid.columnsPerScale
             var (scale, zero): (Float, Float) = (0, 0)
             ck_int_group_scale(source, width, spec, shrink, &scale, &zero)
-            ck_int_group_error(source, width, spec, scale, zero, difference + index * width)
+            ck_int_group_error(source, width, spec, scale, zero, difference + row * width)
           }
-          moments.errors(rows.count, difference, scratch, &errors)
+          moments.errors(weight.rows, difference, scratch, &errors)
           for index in best.indices where errors[index] < lowest[index] {
             lowest[index] = errors[index]
             best[index] = shrink

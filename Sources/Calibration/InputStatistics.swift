@@ -34,6 +34,15 @@ public struct InputStatistics: Sendable {
     squareSum = magnitudeSum
   }
 
+  /// Statistics of an input of which nothing is known: every channel alike, around zero.
+  static func uniform(channels: Int) -> InputStatistics {
+    var result = InputStatistics(channels: channels, groupSize: 0)
+    result.weight = 1
+    result.magnitudeSum = [Double](repeating: 1, count: channels)
+    result.squareSum = result.magnitudeSum
+    return result
+  }
+
   /// Adds activations, `[tokens, channels]`.
   public mutating func add(_ x: Matrix) {
     precondition(x.columns == channels, "\(x.columns) channels for \(channels)")

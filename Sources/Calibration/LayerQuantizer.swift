@@ -1,60 +1,10 @@
-public import Kernels
 public import Models
 public import Quantization
 public import Tensors
 
-/// How a linear is prepared before its weights are rounded.
-public enum Method: String, Sendable, CaseIterable {
-  /// Not at all.
-  case roundToNearest = "rtn"
-  /// Activation-aware channel scales and clipping.
-  case awq
-}
-
-/// What became of one fold.
-public struct FoldOutcome: Sendable, Equatable {
-  /// Such as `input_layernorm → q_proj, k_proj, v_proj`.
-  public let title: String
-  /// Whether the scales are in the artifact.
-  public let isKept: Bool
-  /// The exponent of the scales.
-  public let alpha: Double
-  /// Squared error of the block's output on held-out text without the fold, relative to the output's square.
-  public let lossWithout: Double
-  /// The same with it.
-  public let lossWith: Double
-  /// Why it was not kept.
-  public let reason: String?
-}
-
-/// One decoder layer after quantization, by names within the layer.
-public struct QuantizedLayer: Sendable {
-  /// How a linear's weights are stored.
-  public enum Weight: Sendable {
-    /// Codes and scales.
-    case quantized(QuantizedTensor)
-    /// Floats that folding changed.
-    case folded(Matrix)
-    /// As in the source, bit for bit.
-    case unchanged
-  }
-
-  /// Every linear.
-  public var weights: [String: Weight] = [:]
-  /// Norms that folding changed.
-  public var norms: [String: [Float]] = [:]
-  /// Biases that folding changed.
-  public var biases: [String: [Float]] = [:]
-  /// Largest magnitude of each linear's input, for static activation scales.
-  public var inputMaxima: [String: Float] = [:]
-  /// What became of each fold.
-  public var folds: [FoldOutcome] = []
-}
-
-/// Quantizes the linears of one decoder layer, block by block.
+/// How the linears of one decoder layer are to be quantized, by names within the layer.
 public struct LayerQuantizer: Sendable {
   let layer: DecoderLayer
-  let folds: [Fold]
   let schemes: [String: QuantizationScheme]
   let methods: [String: Method]
   /// Element type of integer scales, norms and biases as they are stored.
@@ -63,68 +13,43 @@ public struct LayerQuantizer: Sendable {
   /// A quantizer of one layer.
   ///
   /// - Parameters:
-  ///   - schemes: how each linear is stored, by names within the layer; full precision where there is none.
+  ///   - schemes: how each linear is stored; full precision where there is none.
   ///   - methods: how each is prepared; ``Method/roundToNearest`` where there is none.
   ///   - storedType: the checkpoint's own type: BF16, F16 or F32.
   public init(
-    layer: DecoderLayer, folds: [Fold], schemes: [String: QuantizationScheme], methods: [String: Method],
-    storedType: DType
+    layer: DecoderLayer, schemes: [String: QuantizationScheme], methods: [String: Method], storedType: DType
   ) {
     self.layer = layer
-    self.folds = folds
     self.schemes = schemes
     self.methods = methods
     self.storedType = storedType
   }
 
-  /// Quantizes without calibration: rounding alone.
-  public func roundedToNearest() -> QuantizedLayer {
-    var result = QuantizedLayer()
-    for name in DecoderLayer.linearNames {
-      result.weights[name] =
-        schemes[name].map { scheme in
-          .quantized(
-            RoundToNearest.quantized(Self.matrix(layer[linear: name]), as: scheme.weights, scaleType: scaleType(scheme))
-          )
-        } ?? .unchanged
-    }
-    return result
-  }
-
-  /// Quantizes with what calibration saw.
-  public func quantized(_ observation: LayerObservation, rotary: RotaryTable) -> QuantizedLayer {
-    var result = QuantizedLayer()
-    let representatives = LayerObservation.representatives(folds)
-    for (block, names) in [
-      (Fold.Block.attention, DecoderLayer.linearNames.filter { $0.hasPrefix("self_attn.") }),
-      (.feedForward, DecoderLayer.linearNames.filter { $0.hasPrefix("mlp.") }),
-    ] {
-      let search = BlockSearch(
-        quantizer: self, block: block, names: names, folds: folds.filter { $0.block == block },
-        observation: observation, representatives: representatives, rotary: rotary)
-      let found = search.run()
-      result.weights.merge(found.weights) { $1 }
-      result.norms.merge(found.norms) { $1 }
-      result.biases.merge(found.biases) { $1 }
-      result.folds += found.folds
-    }
-    for name in DecoderLayer.linearNames {
-      result.inputMaxima[name] = observation.statistics[representatives[name] ?? name]?.maximum
-    }
-    return result
-  }
-
   /// The element type of a scheme's scales: the checkpoint's; halves cannot hold the small scales of float8.
-  func scaleType(_ scheme: QuantizationScheme) -> DType {
+  static func scaleType(_ scheme: QuantizationScheme, _ storedType: DType) -> DType {
     scheme.weights.format == .float8E4M3 && storedType == .float16 ? .float32 : storedType
   }
 
-  /// A linear's weights as floats.
-  static func matrix(_ linear: Linear) -> Matrix {
-    switch linear.weight {
-    case .dense(let tensor): Matrix(tensor)
-    case .matrix(let matrix): matrix
-    case .quantized(let packed): packed.dequantizedRows(0..<packed.outFeatures)
+  /// A linear's weights as the source has them, with what will become of them.
+  func initial(_ linear: Linear, _ name: String) -> PreparedWeight {
+    let scheme = schemes[name]
+    let type = scheme.map { Self.scaleType($0, storedType) } ?? linear.rows.storedType
+    return PreparedWeight(linear.rows, scheme: scheme, storedType: type)
+  }
+
+  /// Empty statistics for a linear's input; blocks of second moments where clipping will want them.
+  func statistics(_ name: String) -> InputStatistics {
+    guard let linear = layer.layout.linear(name) else { return InputStatistics(channels: 0, groupSize: 0) }
+    // Linears that read the same input may have groups of different sizes; the first one's count.
+    let readers = layer.layout.linears.filter { $0.reads == linear.reads && $0.expert == linear.expert }
+    let sizes = readers.compactMap { reader -> Int? in
+      guard let weights = schemes[reader.name]?.weights, methods[reader.name] == .awq,
+        case .int(let bits) = weights.format, bits < 8
+      else { return nil }
+      let grid = ScaleGrid(
+        weights.granularity, outFeatures: reader.outFeatures, inFeatures: reader.inFeatures)
+      return grid.columnsPerScale
     }
+    return InputStatistics(channels: linear.inFeatures, groupSize: sizes.max() ?? 0)
   }
 }

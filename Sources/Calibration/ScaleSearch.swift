@@ -30,7 +30,7 @@ public struct ScaleSearch: Sendable {
   /// Element type of their scales.
   public let scaleType: DType
   /// The weights, `[outFeatures, channels]` each.
-  public let weights: [Matrix]
+  public let weights: [WeightRows]
   /// What the linears read.
   public let statistics: InputStatistics
   /// Input channels that share a factor, as the index of the source's channel for each input channel.
@@ -38,7 +38,7 @@ public struct ScaleSearch: Sendable {
 
   /// A search; `sourceChannel` maps input channels to the source's channels (identity for norms).
   public init(
-    quantizations: [WeightQuantization], scaleType: DType, weights: [Matrix], statistics: InputStatistics,
+    quantizations: [WeightQuantization], scaleType: DType, weights: [WeightRows], statistics: InputStatistics,
     sourceChannel: [Int]
   ) {
     self.quantizations = quantizations
@@ -49,6 +49,7 @@ public struct ScaleSearch: Sendable {
   }
 
   private var sourceCount: Int { (sourceChannel.max() ?? -1) + 1 }
+  private static let rowTile = 32
 
   /// Searches.
   ///
@@ -112,16 +113,19 @@ public struct ScaleSearch: Sendable {
     var sums = [Double](repeating: 0, count: statistics.channels)
     var rows = 0
     for (weight, quantization) in zip(weights, quantizations) {
-      let grid = ScaleGrid(quantization.granularity, outFeatures: weight.rows, inFeatures: weight.columns)
-      rows += weight.rows
-      weight.values.withUnsafeBufferPointer { values in
-        guard let base = values.baseAddress else { return }
-        for row in 0..<weight.rows {
-          for group in 0..<grid.columnGroups {
-            let columns = group * grid.columnsPerScale..<min(weight.columns, (group + 1) * grid.columnsPerScale)
-            let line = base + row * weight.columns
-            let largest = ck_largest_magnitude(line + columns.lowerBound, columns.count) + 1e-6
-            for column in columns { sums[column] += Double(abs(line[column]) / largest) }
+      let grid = ScaleGrid(quantization.granularity, outFeatures: weight.outFeatures, inFeatures: weight.inFeatures)
+      rows += weight.outFeatures
+      for first in stride(from: 0, to: weight.outFeatures, by: Self.rowTile) {
+        let tile = weight.rows(first..<min(first + Self.rowTile, weight.outFeatures))
+        tile.values.withUnsafeBufferPointer { values in
+          guard let base = values.baseAddress else { return }
+          for row in 0..<tile.rows {
+            for group in 0..<grid.columnGroups {
+              let columns = group * grid.columnsPerScale..<min(tile.columns, (group + 1) * grid.columnsPerScale)
+              let line = base + row * tile.columns
+              let largest = ck_largest_magnitude(line + columns.lowerBound, columns.count) + 1e-6
+              for column in columns { sums[column] += Double(abs(line[column]) / largest) }
+            }
           }
         }
       }
@@ -137,20 +141,21 @@ public struct ScaleSearch: Sendable {
     var total = 0.0
     for (weight, quantization) in zip(weights, quantizations) {
       guard case .int(let bits) = quantization.format else { continue }
-      let grid = ScaleGrid(quantization.granularity, outFeatures: weight.rows, inFeatures: weight.columns)
+      let (rowCount, width) = (weight.outFeatures, weight.inFeatures)
+      let grid = ScaleGrid(quantization.granularity, outFeatures: rowCount, inFeatures: width)
       let spec = ck_int_grid(bits: bits, isSymmetric: quantization.isSymmetric, scaleType: scaleType)
-      var errors = [Double](repeating: 0, count: weight.rows)
+      var errors = [Double](repeating: 0, count: rowCount)
       errors.withUnsafeMutableBufferPointer { errors in
         nonisolated(unsafe) let errors = errors
-        Parallel.forEachRange(of: weight.rows, size: 32) { rows in
-          withUnsafeTemporaryAllocation(of: Float.self, capacity: 2 * weight.columns) { scratch in
-            weight.values.withUnsafeBufferPointer { values in
-              guard let base = values.baseAddress else { return }
-              for row in rows {
-                errors[row] = ck_scaled_row_error(
-                  base + row * weight.columns, expanded, inverse, variances, means, weight.columns,
-                  grid.columnsPerScale, spec, scratch.baseAddress)
-              }
+        Parallel.forEachRange(of: rowCount, size: Self.rowTile) { rows in
+          withUnsafeTemporaryAllocation(of: Float.self, capacity: (rows.count + 2) * width) { room in
+            guard let base = room.baseAddress else { return }
+            let scratch = base + rows.count * width
+            weight.copyRows(rows, to: UnsafeMutableBufferPointer(start: base, count: rows.count * width))
+            for row in rows {
+              errors[row] = ck_scaled_row_error(
+                base + (row - rows.lowerBound) * width, expanded, inverse, variances, means, width,
+                grid.columnsPerScale, spec, scratch)
             }
           }
         }

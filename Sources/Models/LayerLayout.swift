@@ -28,6 +28,8 @@ public struct LayerLayout: Sendable {
     public var feedsScores = false
     /// The expert it belongs to.
     public var expert: Int?
+    /// The first linear that reads the same input.
+    public var reads: String
 
     /// Part of a tensor of several experts.
     public struct Stack: Sendable, Hashable {
@@ -86,9 +88,10 @@ private struct LayoutBuilder {
 
   mutating func linear(
     _ name: String, _ outFeatures: Int, _ inFeatures: Int, bias: Bool = false, feedsScores: Bool = false,
-    isRouter: Bool = false, expert: Int? = nil
+    isRouter: Bool = false, expert: Int? = nil, reads: String? = nil
   ) {
-    var linear = LayerLayout.Linear(name: name, outFeatures: outFeatures, inFeatures: inFeatures)
+    var linear = LayerLayout.Linear(
+      name: name, outFeatures: outFeatures, inFeatures: inFeatures, reads: reads ?? name)
     linear.bias = bias ? .own : .none
     linear.feedsScores = feedsScores
     linear.isRouter = isRouter
@@ -110,7 +113,8 @@ private struct LayoutBuilder {
     let feedForwardReaders: [String]
     let feedForwardBlock: LayerBlock = norms.isParallel ? .parallel : .feedForward
     switch layer.feedForward {
-    case .dense(let feedForward): feedForwardReaders = add(feedForward, feedForwardBlock)
+    case .dense(let feedForward):
+      feedForwardReaders = add(feedForward, feedForwardBlock, reads: norms.isParallel ? attentionReaders[0] : nil)
     case .mixture(let mixture): feedForwardReaders = add(mixture, feedForwardBlock)
     }
     norm(norms.feedForwardOutput, hidden)
@@ -143,8 +147,8 @@ private struct LayoutBuilder {
     } else {
       readers = ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"]
       linear(readers[0], queries, hidden, bias: a.hasQueryKeyValueBias, feedsScores: true)
-      linear(readers[1], keys, hidden, bias: a.hasQueryKeyValueBias, feedsScores: true)
-      linear(readers[2], keys, hidden, bias: a.hasQueryKeyValueBias)
+      linear(readers[1], keys, hidden, bias: a.hasQueryKeyValueBias, feedsScores: true, reads: readers[0])
+      linear(readers[2], keys, hidden, bias: a.hasQueryKeyValueBias, reads: readers[0])
       source = .rows(of: readers[2], .valueHeads(from: 0, dimension: a.headDimension, repeats: repeats))
     }
     if let norms = a.headNorms {
@@ -172,7 +176,8 @@ private struct LayoutBuilder {
     }
     readers.append("self_attn.kv_a_proj_with_mqa")
     linear(
-      "self_attn.kv_a_proj_with_mqa", a.keyValueRank + a.rotaryDimension, hidden, bias: a.hasBias, feedsScores: true)
+      "self_attn.kv_a_proj_with_mqa", a.keyValueRank + a.rotaryDimension, hidden, bias: a.hasBias, feedsScores: true,
+      reads: readers[0])
     norm("self_attn.kv_a_layernorm", a.keyValueRank)
     linear("self_attn.kv_b_proj", a.heads * (a.plainDimension + a.valueDimension), a.keyValueRank)
     linear("self_attn.o_proj", hidden, a.heads * a.valueDimension, bias: a.hasBias)
@@ -184,16 +189,16 @@ private struct LayoutBuilder {
     return readers
   }
 
-  mutating func add(_ f: DenseFeedForward, _ block: LayerBlock) -> [String] {
+  mutating func add(_ f: DenseFeedForward, _ block: LayerBlock, reads first: String? = nil) -> [String] {
     var readers: [String]
     let source: Fold.Source
     if f.isFused {
       readers = [f.prefix + "gate_up_proj"]
-      linear(readers[0], 2 * f.width, hidden, bias: f.hasBias)
+      linear(readers[0], 2 * f.width, hidden, bias: f.hasBias, reads: first)
       source = .rows(of: readers[0], .from(f.width))
     } else {
       readers = [f.prefix + "gate_proj", f.prefix + "up_proj"]
-      for name in readers { linear(name, f.width, hidden, bias: f.hasBias) }
+      for name in readers { linear(name, f.width, hidden, bias: f.hasBias, reads: first ?? readers[0]) }
       source = .rows(of: readers[1], .from(0))
     }
     linear(f.prefix + "down_proj", hidden, f.width, bias: f.hasBias)
@@ -210,7 +215,7 @@ private struct LayoutBuilder {
       case .modules(let gate, let up, let down):
         let prefix = "\(m.prefix)\(expert)."
         linear(prefix + gate, m.width, hidden, expert: expert)
-        linear(prefix + up, m.width, hidden, expert: expert)
+        linear(prefix + up, m.width, hidden, expert: expert, reads: prefix + gate)
         linear(prefix + down, hidden, m.width, expert: expert)
         readers += [prefix + gate, prefix + up]
         if m.gate.isLinearInUp {
@@ -218,7 +223,8 @@ private struct LayoutBuilder {
         }
       case .stackedInTurns:
         for (part, rows, columns) in [("gate_up_proj", 2 * m.width, hidden), ("down_proj", hidden, m.width)] {
-          var linear = LayerLayout.Linear(name: "\(m.prefix)\(expert).\(part)", outFeatures: rows, inFeatures: columns)
+          let name = "\(m.prefix)\(expert).\(part)"
+          var linear = LayerLayout.Linear(name: name, outFeatures: rows, inFeatures: columns, reads: name)
           linear.stack = .init(tensor: m.prefix + part, index: expert, count: m.count)
           linear.bias = .row(of: m.prefix + part + "_bias", index: expert)
           linear.expert = expert
@@ -228,9 +234,9 @@ private struct LayoutBuilder {
       }
     }
     if let shared = m.shared {
-      readers += add(shared.feedForward, block)
+      readers += add(shared.feedForward, block, reads: m.router)
       if let gate = shared.gateName {
-        linear(gate, 1, hidden, isRouter: true)
+        linear(gate, 1, hidden, isRouter: true, reads: m.router)
         readers.append(gate)
       }
     }

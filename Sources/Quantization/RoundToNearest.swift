@@ -3,7 +3,11 @@ internal import Kernels
 public import Tensors
 
 /// Rounds weights to the nearest number of a grid.
+///
+/// Weights are read a few rows at a time; only the codes are held.
 public enum RoundToNearest {
+  private static let rowTile = 16
+
   /// Rounds a matrix.
   ///
   /// - Parameters:
@@ -13,6 +17,13 @@ public enum RoundToNearest {
   public static func quantized(
     _ weight: Matrix, as quantization: WeightQuantization, scaleType: DType, shrink: [Float]? = nil
   ) -> QuantizedTensor {
+    quantized(WeightRows(weight), as: quantization, scaleType: scaleType, shrink: shrink)
+  }
+
+  /// Rounds weights that become floats when they are read.
+  public static func quantized(
+    _ weight: WeightRows, as quantization: WeightQuantization, scaleType: DType, shrink: [Float]? = nil
+  ) -> QuantizedTensor {
     switch quantization.format {
     case .int(let bits):
       return integers(weight, quantization, bits: bits, scaleType: scaleType, shrink: shrink)
@@ -21,83 +32,144 @@ public enum RoundToNearest {
     }
   }
 
+  /// What the codes would stand for, rounded when it is read: no code is held.
+  public static func rounded(
+    _ weight: WeightRows, as quantization: WeightQuantization, scaleType: DType, shrink: [Float]? = nil
+  ) -> WeightRows {
+    let grid = ScaleGrid(quantization.granularity, outFeatures: weight.outFeatures, inFeatures: weight.inFeatures)
+    let width = weight.inFeatures
+    switch quantization.format {
+    case .int(let bits):
+      let spec = ck_int_grid(bits: bits, isSymmetric: quantization.isSymmetric, scaleType: scaleType)
+      return WeightRows(outFeatures: weight.outFeatures, inFeatures: width, storedType: .float32) { range, floats in
+        weight.copyRows(range, to: floats)
+        guard let base = floats.baseAddress else { return }
+        withUnsafeTemporaryAllocation(of: Float.self, capacity: grid.columnsPerScale) { difference in
+          guard let difference = difference.baseAddress else { return }
+          for cell in range.lowerBound * grid.columnGroups..<range.upperBound * grid.columnGroups {
+            let (row, group) = (cell / grid.columnGroups - range.lowerBound, cell % grid.columnGroups)
+            let start = base + row * width + group * grid.columnsPerScale
+            let count = min(grid.columnsPerScale, width - group * grid.columnsPerScale)
+            var (scale, zero): (Float, Float) = (0, 0)
+            ck_int_group_scale(start, count, spec, shrink?[cell] ?? 1, &scale, &zero)
+            ck_int_group_error(start, count, spec, scale, zero, difference)
+            for column in 0..<count { start[column] += difference[column] }
+          }
+        }
+      }
+    case .float8E4M3:
+      let scales = floatScales(weight, grid, scaleType: scaleType)
+      return WeightRows(outFeatures: weight.outFeatures, inFeatures: width, storedType: .float32) { range, floats in
+        weight.copyRows(range, to: floats)
+        guard let base = floats.baseAddress else { return }
+        withUnsafeTemporaryAllocation(of: UInt8.self, capacity: width) { codes in
+          guard let codes = codes.baseAddress else { return }
+          for row in range {
+            let line = base + (row - range.lowerBound) * width
+            let cells = row / grid.rowsPerScale * grid.columnGroups
+            for column in 0..<width { line[column] /= scales[cells + column / grid.columnsPerScale] }
+            ck_f32_to_e4m3(line, codes, width)
+            ck_e4m3_to_f32(codes, line, width)
+            for column in 0..<width { line[column] *= scales[cells + column / grid.columnsPerScale] }
+          }
+        }
+      }
+    }
+  }
+
+  /// Reads the rows tile by tile, in parallel.
+  private static func forEachTile(
+    _ weight: WeightRows, _ body: @Sendable (Range<Int>, UnsafeMutablePointer<Float>) -> Void
+  ) {
+    Parallel.forEachRange(of: weight.outFeatures, size: rowTile) { rows in
+      withUnsafeTemporaryAllocation(of: Float.self, capacity: rows.count * weight.inFeatures) { floats in
+        weight.copyRows(rows, to: floats)
+        if let base = floats.baseAddress { body(rows, base) }
+      }
+    }
+  }
+
   private static func integers(
-    _ weight: Matrix, _ quantization: WeightQuantization, bits: Int, scaleType: DType, shrink: [Float]?
+    _ weight: WeightRows, _ quantization: WeightQuantization, bits: Int, scaleType: DType, shrink: [Float]?
   ) -> QuantizedTensor {
-    let grid = ScaleGrid(quantization.granularity, outFeatures: weight.rows, inFeatures: weight.columns)
+    let grid = ScaleGrid(quantization.granularity, outFeatures: weight.outFeatures, inFeatures: weight.inFeatures)
     precondition(grid.rowsPerScale == 1, "integer schemes have scales of their own for each output feature")
     let spec = ck_int_grid(bits: bits, isSymmetric: quantization.isSymmetric, scaleType: scaleType)
-    var codes = [Int8](repeating: 0, count: weight.values.count)
+    let (width, groups) = (weight.inFeatures, grid.columnGroups)
+    var codes = [UInt8](repeating: 0, count: weight.outFeatures * width)
     var scales = [Float](repeating: 0, count: grid.count)
-    var zeros = scales
-    let (width, groups) = (weight.columns, grid.columnGroups)
-    codes.withUnsafeMutableBufferPointer { codes in
+    var zeros = quantization.isSymmetric ? [] : [Int8](repeating: 0, count: grid.count)
+    codes.withUnsafeMutableBytes { codes in
       scales.withUnsafeMutableBufferPointer { scales in
         zeros.withUnsafeMutableBufferPointer { zeros in
           nonisolated(unsafe) let (codes, scales, zeros) = (codes, scales, zeros)
-          Parallel.forEachRange(of: weight.rows, size: 16) { rows in
-            weight.values.withUnsafeBufferPointer { values in
-              for cell in rows.lowerBound * groups..<rows.upperBound * groups {
-                let start = cell / groups * width + cell % groups * grid.columnsPerScale
-                let count = min(grid.columnsPerScale, width - cell % groups * grid.columnsPerScale)
-                guard let source = values.baseAddress, let target = codes.baseAddress else { return }
-                var (scale, zero): (Float, Float) = (0, 0)
-                ck_int_group_scale(source + start, count, spec, shrink?[cell] ?? 1, &scale, &zero)
-                ck_int_group_round(source + start, count, spec, scale, zero, target + start)
-                scales[cell] = scale
-                zeros[cell] = zero
-              }
+          forEachTile(weight) { rows, base in
+            guard let target = codes.baseAddress?.assumingMemoryBound(to: Int8.self) else { return }
+            for cell in rows.lowerBound * groups..<rows.upperBound * groups {
+              let (row, start) = (cell / groups, cell % groups * grid.columnsPerScale)
+              let count = min(grid.columnsPerScale, width - start)
+              let source = base + (row - rows.lowerBound) * width + start
+              var (scale, zero): (Float, Float) = (0, 0)
+              ck_int_group_scale(source, count, spec, shrink?[cell] ?? 1, &scale, &zero)
+              ck_int_group_round(source, count, spec, scale, zero, target + row * width + start)
+              scales[cell] = scale
+              if !zeros.isEmpty { zeros[cell] = Int8(zero) }
             }
           }
         }
       }
     }
     return QuantizedTensor(
-      quantization, outFeatures: weight.rows, inFeatures: width, codes: codes.map { UInt8(bitPattern: $0) },
-      scales: scales, scaleType: scaleType, zeroPoints: quantization.isSymmetric ? nil : zeros.map { Int8($0) })
+      quantization, outFeatures: weight.outFeatures, inFeatures: width, codes: codes, scales: scales,
+      scaleType: scaleType, zeroPoints: quantization.isSymmetric ? nil : zeros)
+  }
+
+  /// The scale of each rectangle: its largest magnitude over 448, rounded up to the type scales are stored in, since a
+  /// smaller one would push the largest weights out of range.
+  private static func floatScales(_ weight: WeightRows, _ grid: ScaleGrid, scaleType: DType) -> [Float] {
+    let (width, groups) = (weight.inFeatures, grid.columnGroups)
+    var rowMaxima = [Float](repeating: 0, count: weight.outFeatures * groups)
+    rowMaxima.withUnsafeMutableBufferPointer { maxima in
+      nonisolated(unsafe) let maxima = maxima
+      forEachTile(weight) { rows, base in
+        for cell in rows.lowerBound * groups..<rows.upperBound * groups {
+          let start = cell % groups * grid.columnsPerScale
+          let line = base + (cell / groups - rows.lowerBound) * width
+          maxima[cell] = ck_largest_magnitude(line + start, min(grid.columnsPerScale, width - start))
+        }
+      }
+    }
+    var scales = [Float](repeating: 0, count: grid.count)
+    for (index, largest) in rowMaxima.enumerated() {
+      let cell = index / groups / grid.rowsPerScale * groups + index % groups
+      scales[cell] = max(scales[cell], largest)
+    }
+    return scales.map { largest in
+      let scale = ck_round_scale_up(largest / 448, ck_scale_type(scaleType))
+      return scale > 0 ? scale : 1
+    }
   }
 
   private static func floats(
-    _ weight: Matrix, _ quantization: WeightQuantization, scaleType: DType
+    _ weight: WeightRows, _ quantization: WeightQuantization, scaleType: DType
   ) -> QuantizedTensor {
-    let grid = ScaleGrid(quantization.granularity, outFeatures: weight.rows, inFeatures: weight.columns)
-    var scales = [Float](repeating: 0, count: grid.count)
-    weight.values.withUnsafeBufferPointer { values in
-      guard let base = values.baseAddress else { return }
-      for row in 0..<weight.rows {
-        for group in 0..<grid.columnGroups {
-          let cell = row / grid.rowsPerScale * grid.columnGroups + group
-          let start = group * grid.columnsPerScale
-          let count = min(grid.columnsPerScale, weight.columns - start)
-          scales[cell] = max(scales[cell], ck_largest_magnitude(base + row * weight.columns + start, count))
-        }
-      }
-    }
-    // Rounded up: a scale below amax / 448 would push the largest weights out of range.
-    scales = scales.map { amax in
-      let scale = ck_round_scale_up(amax / 448, ck_scale_type(scaleType))
-      return scale > 0 ? scale : 1
-    }
-    var codes = [UInt8](repeating: 0, count: weight.values.count)
+    let grid = ScaleGrid(quantization.granularity, outFeatures: weight.outFeatures, inFeatures: weight.inFeatures)
+    let scales = floatScales(weight, grid, scaleType: scaleType)
+    let width = weight.inFeatures
+    var codes = [UInt8](repeating: 0, count: weight.outFeatures * width)
     codes.withUnsafeMutableBufferPointer { codes in
       nonisolated(unsafe) let codes = codes
-      let scales = scales
-      Parallel.forEachRange(of: weight.rows, size: 16) { rows in
-        withUnsafeTemporaryAllocation(of: Float.self, capacity: weight.columns) { scratch in
-          for row in rows {
-            for column in 0..<weight.columns {
-              let cell = row / grid.rowsPerScale * grid.columnGroups + column / grid.columnsPerScale
-              scratch[column] = weight.values[row * weight.columns + column] / scales[cell]
-            }
-            if let source = scratch.baseAddress, let target = codes.baseAddress {
-              ck_f32_to_e4m3(source, target + row * weight.columns, weight.columns)
-            }
-          }
+      forEachTile(weight) { rows, base in
+        for row in rows {
+          let line = base + (row - rows.lowerBound) * width
+          let cells = row / grid.rowsPerScale * grid.columnGroups
+          for column in 0..<width { line[column] /= scales[cells + column / grid.columnsPerScale] }
+          if let target = codes.baseAddress { ck_f32_to_e4m3(line, target + row * width, width) }
         }
       }
     }
     return QuantizedTensor(
-      quantization, outFeatures: weight.rows, inFeatures: weight.columns, codes: codes, scales: scales,
+      quantization, outFeatures: weight.outFeatures, inFeatures: width, codes: codes, scales: scales,
       scaleType: scaleType, zeroPoints: nil)
   }
 }

@@ -1,0 +1,138 @@
+public import Kernels
+public import Models
+internal import Quantization
+internal import Tensors
+
+/// Quantizes one decoder layer while hidden states pass through it, in checkpoint order, one linear in memory at a time.
+///
+/// Ask for norms, biases and weights in the order of the layer's modules; blocks are observed and searched when their
+/// first module is asked for, experts one by one. ``finish()`` moves the hidden states on.
+public final class LayerSession {
+  let quantizer: LayerQuantizer
+  let states: CalibrationStates?
+  let tables: [RotaryTable]
+  let quota: Int
+  private var finished: Set<LayerBlock> = []
+  private var mixture: MixtureSession?
+  var result = QuantizedBlock()
+  var maxima: [String: Float] = [:]
+
+  /// What became of each fold so far.
+  public var folds: [FoldOutcome] { result.folds }
+  /// Tokens seen by experts, if the layer has some and was calibrated.
+  public var expertUse: ExpertUse? { mixture?.use }
+
+  /// A session.
+  ///
+  /// - Parameters:
+  ///   - states: hidden states before the layer; `nil` rounds to nearest without looking.
+  ///   - quota: tokens below which an expert gets further samples.
+  public init(_ quantizer: LayerQuantizer, states: CalibrationStates?, tables: [RotaryTable], quota: Int = 0) {
+    self.quantizer = quantizer
+    self.states = states
+    self.tables = tables
+    self.quota = quota
+  }
+
+  private var layer: DecoderLayer { quantizer.layer }
+
+  /// The weights of a norm as they are to be stored, where folding changed them.
+  public func norm(_ name: String) throws(ModelError) -> [Float]? {
+    try prepare(for: name)
+    return result.norms[name].flatMap { layer.norms[name]?.stored($0) }
+  }
+
+  /// The bias of a linear, where folding changed it.
+  public func bias(_ name: String) throws(ModelError) -> [Float]? {
+    try prepare(for: name)
+    return result.biases[name]
+  }
+
+  /// A linear's weights on their way into the artifact.
+  public func weight(_ name: String) throws(ModelError) -> PreparedWeight {
+    try prepare(for: name)
+    if let expert = layer.layout.linear(name)?.expert, states != nil {
+      guard let found = try mixture?.weight(name, of: expert, in: self) else {
+        preconditionFailure("an expert belongs to a mixture")
+      }
+      return found
+    }
+    if let found = result.weights[name] { return found }
+    return quantizer.initial(try layer.linear(name), name)
+  }
+
+  /// Largest magnitude of a linear's input, for static activation scales.
+  public func inputMaximum(_ name: String) -> Float? { maxima[name] }
+
+  /// Does what was not asked for, and moves the hidden states behind the layer.
+  public func finish() throws(ModelError) {
+    guard states != nil else { return }
+    for block in layer.configuration.blocks { try run(block) }
+    try mixture?.finish(in: self)
+  }
+
+  /// The block that a module belongs to: everything that comes before the feed-forward's first module is attention's.
+  private func block(of name: String) -> LayerBlock {
+    guard layer.configuration.blocks.count > 1 else { return .parallel }
+    let norms = layer.configuration.norms
+    if name == norms.feedForwardInput || name == norms.feedForwardOutput { return .feedForward }
+    return name.hasPrefix("self_attn.") || name == norms.attentionInput || name == norms.attentionOutput
+      ? .attention : .feedForward
+  }
+
+  private func prepare(for name: String) throws(ModelError) {
+    guard states != nil else { return }
+    let wanted = block(of: name)
+    for block in layer.configuration.blocks {
+      try run(block)
+      if block == wanted { return }
+    }
+  }
+
+  private func run(_ block: LayerBlock) throws(ModelError) {
+    guard let states, finished.insert(block).inserted else { return }
+    if block == .feedForward, case .mixture(let experts) = layer.configuration.feedForward {
+      let session = MixtureSession(experts)
+      mixture = session
+      return try session.open(in: self, states)
+    }
+    let names = linears(of: block)
+    var statistics: [String: InputStatistics] = [:]
+    for name in names { statistics[reads(name)] = quantizer.statistics(reads(name)) }
+    let heldOut = try states.heldOut.read(0)
+    let sequences = states.heldOut.chunks[0]
+    try layer.advance(states.search, through: block, tables: tables) { name, input, _ in
+      statistics[name]?.add(input)
+    }
+    for other in states.all.dropFirst() { try layer.advance(other, through: block, tables: tables) }
+    var (initial, biases): ([String: PreparedWeight], [String: [Float]]) = ([:], [:])
+    for name in names {
+      let linear = try layer.linear(name)
+      initial[name] = quantizer.initial(linear, name)
+      biases[name] = linear.bias
+      maxima[name] = statistics[reads(name)]?.maximum
+    }
+    let (tables, seen) = (tables, statistics)
+    let search = BlockSearch(
+      quantizer: quantizer, names: names, folds: layer.layout.folds.filter { $0.block == block }, initial: initial,
+      biases: biases, norms: [:], statistics: { [self] in seen[reads($0)] ?? InputStatistics(channels: 0, groupSize: 0) },
+      output: { (layer: DecoderLayer) throws(ModelError) in
+        try layer.delta(block, of: heldOut, sequences: sequences, tables: tables)
+      })
+    merge(try search.run())
+  }
+
+  func merge(_ block: QuantizedBlock) {
+    result.weights.merge(block.weights) { $1 }
+    result.norms.merge(block.norms) { $1 }
+    result.biases.merge(block.biases) { $1 }
+    result.normFactors.merge(block.normFactors) { $1 }
+    result.folds += block.folds
+  }
+
+  private func reads(_ name: String) -> String { layer.layout.linear(name)?.reads ?? name }
+
+  private func linears(of block: LayerBlock) -> [String] {
+    layer.layout.linears.map(\.name).filter { self.block(of: $0) == block }
+  }
+}

@@ -1,0 +1,23 @@
+/// How a linear is prepared before its weights are rounded.
+public enum Method: String, Sendable, CaseIterable {
+  /// Not at all.
+  case roundToNearest = "rtn"
+  /// Activation-aware channel scales and clipping.
+  case awq
+}
+
+/// What became of one fold.
+public struct FoldOutcome: Sendable, Equatable {
+  /// Such as `input_layernorm → q_proj, k_proj, v_proj`.
+  public let title: String
+  /// Whether the scales are in the artifact.
+  public let isKept: Bool
+  /// The exponent of the scales.
+  public let alpha: Double
+  /// Squared error of the block's output on held-out text without the fold, relative to the output's square.
+  public let lossWithout: Double
+  /// The same with it.
+  public let lossWith: Double
+  /// Why it was not kept.
+  public let reason: String?
+}

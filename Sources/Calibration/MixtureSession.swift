@@ -1,0 +1,231 @@
+internal import Kernels
+internal import Models
+internal import Tensors
+
+/// Quantizes the experts of one layer, each with the tokens that come to it.
+final class MixtureSession {
+  private let mixture: MixtureOfExperts
+  private var seats: [ExpertSeats] = []
+  private var sums: [HiddenStates] = []
+  private var layerInput: [String: InputStatistics] = [:]
+  private var normFactors: [Float]?
+  private var finished = 0
+  private var current: [String: PreparedWeight] = [:]
+  private(set) var use = ExpertUse(counts: [])
+
+  /// Experts on which the fold of the norm before them is judged, and their rows.
+  private static let judgedExperts = 6
+  private static let judgedRows = 256
+  /// Rows of the layer's input that stand in for those of an expert which saw too few.
+  private static let substituteRows = 512
+  /// Held-out rows below which an expert's own fold is judged on any held-out rows.
+  private static let fewestJudged = 16
+
+  init(_ mixture: MixtureOfExperts) { self.mixture = mixture }
+
+  /// Routes all texts, and prepares what every token passes: the norm, the router, the shared expert.
+  func open(in session: LayerSession, _ states: CalibrationStates) throws(ModelError) {
+    let layer = session.quantizer.layer
+    let shared = sharedNames(layer)
+    var statistics: [String: InputStatistics] = [:]
+    for name in [mixture.router] + shared {
+      let key = layer.layout.linear(name)?.reads ?? name
+      statistics[key] = key == mixture.router ? inputStatistics(session) : session.quantizer.statistics(key)
+    }
+    for (index, hidden) in states.all.enumerated() {
+      let sum = try hidden.zeros()
+      var seat = ExpertSeats(count: mixture.count)
+      for chunk in hidden.chunks.indices {
+        let x = input(layer, try hidden.read(chunk))
+        let tap: Tap? = index > 0 ? nil : { (name: String, input: Matrix, _: Matrix) in statistics[name]?.add(input) }
+        seat.add(try layer.routes(mixture, x, tap: tap), chunk: chunk)
+        if let output = try layer.sharedExpert(mixture, x, tap: tap) { try sum.write(output, to: chunk) }
+      }
+      seats.append(seat)
+      sums.append(sum)
+    }
+    layerInput = statistics
+    use.counts = seats[0].counts
+    try searchShared(session, states, shared)
+  }
+
+  /// Statistics of the layer's input, with blocks as the experts want them.
+  private func inputStatistics(_ session: LayerSession) -> InputStatistics {
+    let experts = session.quantizer.layer.layout.linears.first { $0.expert != nil }?.reads
+    return session.quantizer.statistics(experts ?? mixture.router)
+  }
+
+  private func input(_ layer: DecoderLayer, _ hidden: Matrix) -> Matrix {
+    layer.configuration.norms.feedForwardInput.flatMap { layer.norms[$0] }.map { $0(hidden) } ?? hidden
+  }
+
+  private func sharedNames(_ layer: DecoderLayer) -> [String] {
+    layer.layout.linears.filter { $0.expert == nil && !$0.name.hasPrefix("self_attn.") && $0.name != mixture.router }
+      .map(\.name)
+  }
+
+  private func names(of expert: Int, _ layer: DecoderLayer) -> [String] {
+    layer.layout.linears.filter { $0.expert == expert }.map(\.name)
+  }
+
+  private func isRouter(_ layer: DecoderLayer, _ name: String) -> Bool {
+    layer.layout.linear(name)?.isRouter ?? false
+  }
+
+  /// Decides the fold of the norm by the shared expert and some others, since all experts have to follow it.
+  private func searchShared(
+    _ session: LayerSession, _ states: CalibrationStates, _ shared: [String]
+  ) throws(ModelError) {
+    let (layer, quantizer, mixture) = (session.quantizer.layer, session.quantizer, mixture)
+    let seat = seats[1]
+    let judged = seat.counts.indices.sorted { (seat.counts[$0], $1) > (seat.counts[$1], $0) }
+      .prefix(Self.judgedExperts).filter { seat.counts[$0] > 0 }.sorted()
+    var rows: [(expert: Int, hidden: Matrix)] = []
+    for expert in judged {
+      rows.append((expert, try states.heldOut.gather(Array(seat[expert].places.prefix(Self.judgedRows)))))
+    }
+    let sample = try states.heldOut.gather(
+      (0..<min(Self.judgedRows, states.heldOut.rowCount)).map { .init(chunk: 0, row: $0) })
+    let names = [mixture.router] + shared + judged.flatMap { self.names(of: $0, layer) }
+    var (initial, biases): ([String: PreparedWeight], [String: [Float]]) = ([:], [:])
+    for name in names {
+      let linear = try layer.linear(name)
+      initial[name] = quantizer.initial(linear, name)
+      biases[name] = linear.bias
+      session.maxima[name] = statistics(name, layer).maximum
+    }
+    let folds = layer.layout.folds.filter { $0.block == .feedForward && $0.expert == nil }
+    let search = BlockSearch(
+      quantizer: quantizer, names: names, folds: folds, initial: initial, biases: biases, norms: [:],
+      statistics: { [self] in statistics($0, layer) },
+      output: { [self] (candidate: DecoderLayer) throws(ModelError) in
+        var values: [Float] = []
+        if let output = try candidate.sharedExpert(mixture, input(candidate, sample)) { values += output.values }
+        for (expert, hidden) in rows {
+          values += try candidate.expert(expert, of: mixture, input(candidate, hidden)).values
+        }
+        return Matrix(rows: 1, columns: values.count, values: values)
+      })
+    var found = try search.run()
+    let own = Set([mixture.router] + shared)
+    found.weights = found.weights.filter { own.contains($0.key) }
+    found.biases = found.biases.filter { own.contains($0.key) }
+    normFactors = layer.configuration.norms.feedForwardInput.flatMap { found.normFactors[$0] }
+    session.merge(found)
+  }
+
+  /// Statistics that stand for any linear which has none of its own: those of the layer's input.
+  private func statistics(_ name: String, _ layer: DecoderLayer) -> InputStatistics {
+    let key = layer.layout.linear(name)?.reads ?? name
+    if let found = layerInput[key] { return found }
+    if let linear = layer.layout.linear(name), linear.expert != nil, let input = layerInput[mixture.router],
+      linear.inFeatures == input.channels
+    {
+      return input
+    }
+    return InputStatistics.uniform(channels: layer.layout.linear(name)?.inFeatures ?? 0)
+  }
+
+  // MARK: Experts
+
+  /// An expert's weights; experts before it that were not asked for are passed.
+  func weight(_ name: String, of expert: Int, in session: LayerSession) throws(ModelError) -> PreparedWeight? {
+    precondition(expert + 1 >= finished, "experts are asked for in order")
+    while finished <= expert { try run(finished, session) }
+    return current[name]
+  }
+
+  /// Passes the experts that are left, and adds what all of them gave to the hidden states.
+  func finish(in session: LayerSession) throws(ModelError) {
+    while finished < mixture.count { try run(finished, session) }
+    guard let states = session.states else { return }
+    for (hidden, sum) in zip(states.all, sums) { try session.quantizer.layer.add(sum, to: hidden) }
+    current = [:]
+  }
+
+  private func run(_ expert: Int, _ session: LayerSession) throws(ModelError) {
+    guard let states = session.states else { return }
+    let (quantizer, names) = (session.quantizer, names(of: expert, session.quantizer.layer))
+    // Held for this expert alone: its linears are decoded once, not for every piece of its rows.
+    var layer = quantizer.layer
+    var (initial, biases): ([String: PreparedWeight], [String: [Float]]) = ([:], [:])
+    for name in names {
+      let linear = try layer.linear(name)
+      layer.replace(name, by: linear)
+      initial[name] = quantizer.initial(linear, name)
+      if let normFactors, normFactors.count == linear.inFeatures, readsInput(name, layer) {
+        initial[name]?.columnFactors = normFactors
+      }
+      biases[name] = linear.bias
+    }
+    let statistics = try observe(expert, layer, session, states, names)
+    for name in names { session.maxima[name] = statistics[layer.layout.linear(name)?.reads ?? name]?.maximum }
+    let before = try heldOutRows(of: expert, states)
+    let search = BlockSearch(
+      quantizer: quantizer, names: names, folds: layer.layout.folds.filter { $0.expert == expert }, initial: initial,
+      biases: biases, norms: session.result.norms,
+      statistics: { statistics[layer.layout.linear($0)?.reads ?? $0] ?? InputStatistics.uniform(channels: 0) },
+      output: { [self] (candidate: DecoderLayer) throws(ModelError) in
+        try candidate.expert(expert, of: mixture, input(candidate, before))
+      })
+    let found = try search.run()
+    current = found.weights
+    session.result.biases.merge(found.biases) { $1 }
+    session.result.folds += found.folds
+    finished = expert + 1
+  }
+
+  private func readsInput(_ name: String, _ layer: DecoderLayer) -> Bool {
+    layer.layout.folds.contains { fold in
+      if case .norm = fold.source { fold.block == .feedForward && fold.linears.contains(name) } else { false }
+    }
+  }
+
+  private func heldOutRows(of expert: Int, _ states: CalibrationStates) throws(ModelError) -> Matrix {
+    var places = Array(seats[1][expert].places.prefix(Self.judgedRows))
+    if places.count < Self.fewestJudged {
+      places = (0..<min(Self.judgedRows, states.heldOut.rowCount)).map { .init(chunk: 0, row: $0) }
+    }
+    return try states.heldOut.gather(places)
+  }
+
+  /// Runs an expert over its rows of all texts, and keeps the statistics of what its linears read.
+  private func observe(
+    _ expert: Int, _ layer: DecoderLayer, _ session: LayerSession, _ states: CalibrationStates, _ names: [String]
+  ) throws(ModelError) -> [String: InputStatistics] {
+    var statistics: [String: InputStatistics] = [:]
+    for name in names {
+      let key = layer.layout.linear(name)?.reads ?? name
+      statistics[key] = session.quantizer.statistics(key)
+    }
+    let tap: Tap = { (name: String, input: Matrix, _: Matrix) in statistics[name]?.add(input) }
+    let count = seats[0].counts[expert]
+    for (index, hidden) in states.all.enumerated() {
+      let isSeen = index == 0 || (index == 2 && count < session.quota)
+      for piece in seats[index].pieces(of: expert, rows: DecoderLayer.expertRows) {
+        let x = input(layer, try hidden.gather(piece.places))
+        let output = try layer.expert(expert, of: mixture, x, tap: isSeen ? tap : nil)
+        try sums[index].add(output, to: piece.places, weights: piece.weights)
+      }
+    }
+    guard count < session.quota else { return statistics }
+    let seen = count + (seats.count > 2 ? seats[2].counts[expert] : 0)
+    if seen >= session.quota {
+      use.helped[expert] = .moreSamples(tokens: seen)
+      return statistics
+    }
+    use.helped[expert] = .layerInput(tokens: seen)
+    for name in names where readsInput(name, layer) {
+      if let input = layerInput[mixture.router] { statistics[layer.layout.linear(name)?.reads ?? name] = input }
+    }
+    // What comes out of gate and up is seen by running the expert on tokens of the layer.
+    let places = (0..<min(Self.substituteRows, states.search.chunks[0].rowCount)).map {
+      HiddenStates.Place(chunk: 0, row: $0)
+    }
+    let x = input(layer, try states.search.gather(places))
+    _ = try layer.expert(expert, of: mixture, x) { [self] name, input, _ in
+      if !readsInput(name, layer) { statistics[name]?.add(input) }
+    }
+    return statistics
+  }
+}
