@@ -16,7 +16,7 @@ public enum RoundToNearest {
     switch quantization.format {
     case .int(let bits):
       return integers(weight, quantization, bits: bits, scaleType: scaleType, shrink: shrink)
-    case .float8E4M3:
+    case .float8E4M3, .float4E2M1:
       return floats(weight, quantization, scaleType: scaleType)
     }
   }
@@ -73,9 +73,10 @@ public enum RoundToNearest {
         }
       }
     }
-    // Rounded up: a scale below amax / 448 would push the largest weights out of range.
+    // Rounded up: a smaller scale would push the largest weights out of range.
+    let largest: Float = quantization.format == .float4E2M1 ? Float4E2M1.largest : 448
     scales = scales.map { amax in
-      let scale = ck_round_scale_up(amax / 448, ck_scale_type(scaleType))
+      let scale = ck_round_scale_up(amax / largest, ck_scale_type(scaleType))
       return scale > 0 ? scale : 1
     }
     var codes = [UInt8](repeating: 0, count: weight.values.count)
@@ -90,7 +91,12 @@ public enum RoundToNearest {
               scratch[column] = weight.values[row * weight.columns + column] / scales[cell]
             }
             if let source = scratch.baseAddress, let target = codes.baseAddress {
-              ck_f32_to_e4m3(source, target + row * weight.columns, weight.columns)
+              let line = target + row * weight.columns
+              if quantization.format == .float4E2M1 {
+                for column in 0..<weight.columns { line[column] = Float4E2M1.code(source[column]) }
+              } else {
+                ck_f32_to_e4m3(source, line, weight.columns)
+              }
             }
           }
         }
