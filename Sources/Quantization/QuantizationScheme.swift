@@ -4,9 +4,20 @@ public enum NumberFormat: Hashable, Sendable {
   case int(bits: Int)
   /// float8 E4M3FN: no infinity, largest 448 (OCP FP8 specification).
   case float8E4M3
+  /// float4 E2M1: 0, ½, 1, 1½, 2, 3, 4, 6 and their negatives (OCP MX specification).
+  case float4E2M1
 
   /// Bits a number.
-  public var bitWidth: Int { if case .int(let bits) = self { bits } else { 8 } }
+  public var bitWidth: Int {
+    switch self {
+    case .int(let bits): bits
+    case .float8E4M3: 8
+    case .float4E2M1: 4
+    }
+  }
+
+  /// Whether numbers have an exponent; such formats are symmetric.
+  public var isFloat: Bool { if case .int = self { false } else { true } }
 }
 
 /// Which weights of a linear share a scale.
@@ -32,7 +43,7 @@ public struct WeightQuantization: Hashable, Sendable {
 
   /// A storage of weights; float formats are always symmetric.
   public init(_ format: NumberFormat, _ granularity: Granularity, isSymmetric: Bool = true) {
-    precondition(isSymmetric || format != .float8E4M3, "float weights have no zero point")
+    precondition(isSymmetric || !format.isFloat, "float weights have no zero point")
     self.format = format
     self.granularity = granularity
     self.isSymmetric = isSymmetric

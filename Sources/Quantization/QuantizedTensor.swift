@@ -11,7 +11,8 @@ public struct QuantizedTensor: Sendable {
   public let outFeatures: Int
   /// Number of input features.
   public let inFeatures: Int
-  /// One byte a weight, `[outFeatures, inFeatures]`: signed integers in two's complement, or float8 codes.
+  /// One byte a weight, `[outFeatures, inFeatures]`: signed integers in two's complement, float8 codes,
+  /// or float4 codes 0 … 15.
   public let codes: [UInt8]
   /// `[rowGroups, columnGroups]`; each is exactly representable in ``scaleType``.
   public let scales: [Float]
@@ -67,8 +68,14 @@ public struct QuantizedTensor: Sendable {
     let kind: PackedMatrix.Kind
     var codes = codes
     var zeros: [Float]?
+    var scales = spread(scales)
     switch quantization.format {
     case .float8E4M3: kind = .float8E4M3
+    case .float4E2M1:
+      // Twice these numbers are whole.
+      kind = .int8
+      codes = codes.map { UInt8(bitPattern: Int8(2 * Float4E2M1.decoded[Int($0)])) }
+      scales = scales.map { $0 / 2 }
     case .int(let bits) where bits <= 4:
       kind = .uint4
       codes = codes.map { $0 &+ 8 }
@@ -81,7 +88,7 @@ public struct QuantizedTensor: Sendable {
     }
     return PackedMatrix(
       kind, codes: codes, outFeatures: outFeatures, inFeatures: inFeatures, groupSize: grid.columnsPerScale,
-      scales: spread(scales), zeroPoints: zeros)
+      scales: scales, zeroPoints: zeros)
   }
 
   /// The weights that the codes stand for, `[outFeatures, inFeatures]`.
@@ -96,10 +103,10 @@ public struct QuantizedTensor: Sendable {
         for column in group * grid.columnsPerScale..<min(inFeatures, (group + 1) * grid.columnsPerScale) {
           let code = codes[start + column]
           let number: Float
-          if case .float8E4M3 = quantization.format {
-            number = Float8E4M3.decoded[Int(code)]
-          } else {
-            number = Float(Int8(bitPattern: code))
+          switch quantization.format {
+          case .float8E4M3: number = Float8E4M3.decoded[Int(code)]
+          case .float4E2M1: number = Float4E2M1.decoded[Int(code)]
+          case .int: number = Float(Int8(bitPattern: code))
           }
           values[start + column] = (number - zero) * scales[cell]
         }

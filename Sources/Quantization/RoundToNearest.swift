@@ -27,7 +27,7 @@ public enum RoundToNearest {
     switch quantization.format {
     case .int(let bits):
       return integers(weight, quantization, bits: bits, scaleType: scaleType, shrink: shrink)
-    case .float8E4M3:
+    case .float8E4M3, .float4E2M1:
       return floats(weight, quantization, scaleType: scaleType)
     }
   }
@@ -57,8 +57,9 @@ public enum RoundToNearest {
           }
         }
       }
-    case .float8E4M3:
-      let scales = floatScales(weight, grid, scaleType: scaleType)
+    case .float8E4M3, .float4E2M1:
+      let format = quantization.format
+      let scales = floatScales(weight, grid, format, scaleType: scaleType)
       return WeightRows(outFeatures: weight.outFeatures, inFeatures: width, storedType: .float32) { range, floats in
         weight.copyRows(range, to: floats)
         guard let base = floats.baseAddress else { return }
@@ -68,8 +69,12 @@ public enum RoundToNearest {
             let line = base + (row - range.lowerBound) * width
             let cells = row / grid.rowsPerScale * grid.columnGroups
             for column in 0..<width { line[column] /= scales[cells + column / grid.columnsPerScale] }
-            ck_f32_to_e4m3(line, codes, width)
-            ck_e4m3_to_f32(codes, line, width)
+            encode(line, format, codes, width)
+            if format == .float4E2M1 {
+              for column in 0..<width { line[column] = Float4E2M1.decoded[Int(codes[column])] }
+            } else {
+              ck_e4m3_to_f32(codes, line, width)
+            }
             for column in 0..<width { line[column] *= scales[cells + column / grid.columnsPerScale] }
           }
         }
@@ -124,9 +129,19 @@ public enum RoundToNearest {
       scaleType: scaleType, zeroPoints: quantization.isSymmetric ? nil : zeros)
   }
 
-  /// The scale of each rectangle: its largest magnitude over 448, rounded up to the type scales are stored in, since a
+  private static func encode(
+    _ line: UnsafePointer<Float>, _ format: NumberFormat, _ codes: UnsafeMutablePointer<UInt8>, _ count: Int
+  ) {
+    guard format == .float4E2M1 else { return ck_f32_to_e4m3(line, codes, count) }
+    for column in 0..<count { codes[column] = Float4E2M1.code(line[column]) }
+  }
+
+  /// The scale of each rectangle: its largest magnitude over the format's largest number, rounded up to the type scales are stored in, since a
   /// smaller one would push the largest weights out of range.
-  private static func floatScales(_ weight: WeightRows, _ grid: ScaleGrid, scaleType: DType) -> [Float] {
+  private static func floatScales(
+    _ weight: WeightRows, _ grid: ScaleGrid, _ format: NumberFormat, scaleType: DType
+  ) -> [Float] {
+    let top: Float = format == .float4E2M1 ? Float4E2M1.largest : 448
     let (width, groups) = (weight.inFeatures, grid.columnGroups)
     var rowMaxima = [Float](repeating: 0, count: weight.outFeatures * groups)
     rowMaxima.withUnsafeMutableBufferPointer { maxima in
@@ -145,7 +160,7 @@ public enum RoundToNearest {
       scales[cell] = max(scales[cell], largest)
     }
     return scales.map { largest in
-      let scale = ck_round_scale_up(largest / 448, ck_scale_type(scaleType))
+      let scale = ck_round_scale_up(largest / top, ck_scale_type(scaleType))
       return scale > 0 ? scale : 1
     }
   }
@@ -154,7 +169,7 @@ public enum RoundToNearest {
     _ weight: WeightRows, _ quantization: WeightQuantization, scaleType: DType
   ) -> QuantizedTensor {
     let grid = ScaleGrid(quantization.granularity, outFeatures: weight.outFeatures, inFeatures: weight.inFeatures)
-    let scales = floatScales(weight, grid, scaleType: scaleType)
+    let scales = floatScales(weight, grid, quantization.format, scaleType: scaleType)
     let width = weight.inFeatures
     var codes = [UInt8](repeating: 0, count: weight.outFeatures * width)
     codes.withUnsafeMutableBufferPointer { codes in
@@ -164,7 +179,7 @@ public enum RoundToNearest {
           let line = base + (row - rows.lowerBound) * width
           let cells = row / grid.rowsPerScale * grid.columnGroups
           for column in 0..<width { line[column] /= scales[cells + column / grid.columnsPerScale] }
-          if let target = codes.baseAddress { ck_f32_to_e4m3(line, target + row * width, width) }
+          if let target = codes.baseAddress { encode(line, quantization.format, target + row * width, width) }
         }
       }
     }

@@ -6,6 +6,11 @@ extension CompressedTensorsConfiguration {
   ///
   /// - Parameter file: for messages.
   public init(reading json: JSONValue, file: String) throws(CheckpointError) {
+    try self.init(reading: json, file: file, key: "quantization_config: ")
+  }
+
+  /// - Parameter key: what messages begin with.
+  init(reading json: JSONValue, file: String, key: String) throws(CheckpointError) {
     do throws(Unreadable) {
       guard let object = json.objectValue else { throw Unreadable("is \(json.typeName), expected an object") }
       let groups = try Self.groups(object)
@@ -16,7 +21,7 @@ extension CompressedTensorsConfiguration {
         }
       }
     } catch {
-      throw .malformed(file: file, offset: nil, tensor: nil, problem: "quantization_config: " + error.reason)
+      throw .malformed(file: file, offset: nil, tensor: nil, problem: key + error.reason)
     }
   }
 
@@ -56,8 +61,8 @@ extension CompressedTensorsConfiguration {
     guard method == "compressed-tensors" else {
       throw Unreadable("quant_method \"\(method)\" is not read; \"compressed-tensors\" is")
     }
-    // The status says nothing: older checkpoints with compressed weights call themselves frozen.
-    if let scheme = json["kv_cache_scheme"] { throw Unreadable("kv_cache_scheme \(scheme.compactText) is not read") }
+    // The status says nothing: older checkpoints with compressed weights call themselves frozen. How keys and values are
+    // kept changes no weight.
     for key in ["sparsity_config", "transform_config", "moe_sparsity_config"] {
       guard let found = json[key], found.objectValue?.members.isEmpty != true, found["format"] != "dense" else {
         continue
@@ -85,19 +90,41 @@ extension CompressedTensorsConfiguration {
     guard !targets.isEmpty else { throw Unreadable("has no targets") }
     guard let weights = json["weights"] else { throw Unreadable("has no weights") }
     if json["output_activations"] != nil { throw Unreadable("output_activations are not read") }
-    let stored = try Self.weights(weights)
+    let (stored, isMicroscaled) = try Self.weights(weights)
     let activations = try json["input_activations"].map { json throws(Unreadable) in try Self.activations(json) }
+    let readable = formats(of: stored, isMicroscaled: isMicroscaled)
+    var found: CompressedTensorsConfiguration.Format?
     // What says nothing, or that groups differ, leaves it to the weights.
-    let expected: JSONValue = stored.format == .float8E4M3 ? "float-quantized" : "pack-quantized"
-    for format in [json["format"] ?? .null, inherited == "mixed-precision" ? .null : inherited] {
-      guard format.isNull || format == expected else {
-        throw Unreadable("format \(format.compactText) is not read for these weights; \(expected.compactText) is")
+    for format in [inherited == "mixed-precision" ? .null : inherited, json["format"] ?? .null] where !format.isNull {
+      guard let known = readable.first(where: { .string($0.rawValue) == format }) else {
+        let names = readable.map { "\"\($0.rawValue)\"" }.joined(separator: " or ")
+        throw Unreadable("format \(format.compactText) is not read for these weights; \(names) is")
       }
+      found = known
+    }
+    if case .perTensor = stored.granularity, case .int = stored.format, found == nil || found == .packQuantized {
+      throw Unreadable("strategy \"tensor\" is not read for integers that are packed")
     }
     return Group(
-      scheme: QuantizationScheme(
-        name: name(stored, activations ?? .none), weights: stored, activations: activations ?? .none),
-      targets: targets)
+      scheme: scheme(stored, activations ?? .none, isMicroscaled: isMicroscaled), targets: targets,
+      format: found ?? (stored.format == .float4E2M1 || isMicroscaled ? readable[0] : nil))
+  }
+
+  /// The layouts that weights may be in, the usual one first.
+  private static func formats(of weights: WeightQuantization, isMicroscaled: Bool) -> [Format] {
+    switch weights.format {
+    case .int: [.packQuantized, .intQuantized, .naiveQuantized]
+    case .float8E4M3: isMicroscaled ? [.microscaledFloat8] : [.floatQuantized, .naiveQuantized]
+    case .float4E2M1: [isMicroscaled ? .microscaledFloat4 : .nvidiaFloat4]
+    }
+  }
+
+  private static func scheme(
+    _ weights: WeightQuantization, _ activations: ActivationQuantization, isMicroscaled: Bool
+  ) -> QuantizationScheme {
+    if isMicroscaled { return .microscaled(weights.format, activations) }
+    guard weights.format == .float4E2M1 else { return QuantizationScheme(weights, activations) }
+    return .nvfp4(activations)
   }
 
   // MARK: Weights and activations
@@ -118,22 +145,19 @@ extension CompressedTensorsConfiguration {
     guard let isSymmetric = symmetric.boolValue else {
       throw Unreadable("symmetric is \(symmetric.compactText), expected true or false")
     }
-    // Powers of two as 8-bit exponents belong to the MX formats.
-    if let type = members["scale_dtype"], type.stringValue?.hasSuffix("int8") != false {
-      throw Unreadable("scale_dtype \(type.compactText) is not read")
-    }
     switch members["type"]?.stringValue {
     case "int" where (2...8).contains(bits): return (members, .int(bits: bits), isSymmetric)
     case "float" where bits == 8: return (members, .float8E4M3, isSymmetric)
+    case "float" where bits == 4: return (members, .float4E2M1, isSymmetric)
     default: throw Unreadable("type \(members["type"]?.compactText ?? "none") of \(bits) bits is not read")
     }
   }
 
-  private static func weights(_ value: JSONValue) throws(Unreadable) -> WeightQuantization {
+  /// The weights, and whether scales are powers of two, kept as 8-bit exponents.
+  private static func weights(
+    _ value: JSONValue
+  ) throws(Unreadable) -> (weights: WeightQuantization, isMicroscaled: Bool) {
     let (json, format, isSymmetric) = try arguments(value)
-    if let order = json["actorder"], order != "weight", order != "static", order != false {
-      throw Unreadable("actorder \(order.compactText) (columns out of order) is not read")
-    }
     if let dynamic = json["dynamic"], dynamic != false {
       throw Unreadable("dynamic \(dynamic.compactText) is not read for weights")
     }
@@ -142,7 +166,7 @@ extension CompressedTensorsConfiguration {
     switch strategy {
     case "tensor": granularity = .perTensor
     case "channel": granularity = .perChannel
-    case "group":
+    case "group", "tensor_group":
       guard let size = json["group_size"]?.intValue, size > 0 || size == -1 else {
         throw Unreadable("group_size \(json["group_size"]?.compactText ?? "none") is not a size")
       }
@@ -154,37 +178,33 @@ extension CompressedTensorsConfiguration {
       granularity = .perBlock(rows: sides[0], columns: sides[1])
     default: throw Unreadable("strategy \"\(strategy)\" is not read")
     }
-    switch (format, granularity) {
-    case (.float8E4M3, _) where !isSymmetric: throw Unreadable("symmetric false is not read for float weights")
-    case (.int, .perTensor), (.int, .perBlock): throw Unreadable("strategy \"\(strategy)\" is not read for integers")
-    default: return WeightQuantization(format, granularity, isSymmetric: isSymmetric)
+    if format.isFloat, !isSymmetric { throw Unreadable("symmetric false is not read for float weights") }
+    // Exponents of eight bits; another type of scales says nothing, the tensors have one of their own.
+    let isMicroscaled = json["scale_dtype"].map { $0.stringValue?.hasSuffix("int8") != false } ?? false
+    switch (format, granularity, isMicroscaled) {
+    case (.int, .perBlock, _): throw Unreadable("strategy \"\(strategy)\" is not read for integers")
+    case (.float8E4M3, .perGroup(32), true), (.float4E2M1, .perGroup(32), true): break
+    case (_, _, true): throw Unreadable("scale_dtype \(json["scale_dtype"]?.compactText ?? "none") is not read here")
+    case (.float4E2M1, .perGroup(16), false): break
+    case (.float4E2M1, _, false): throw Unreadable("strategy \"\(strategy)\" is not read for floats of 4 bits here")
+    default: break
     }
+    return (WeightQuantization(format, granularity, isSymmetric: isSymmetric), isMicroscaled)
   }
 
   private static func activations(_ value: JSONValue) throws(Unreadable) -> ActivationQuantization {
-    let (json, format, isSymmetric) = try arguments(value)
-    guard isSymmetric else { throw Unreadable("symmetric false is not read for input_activations") }
-    switch (json["strategy"]?.stringValue, json["dynamic"]?.boolValue ?? false) {
+    let (json, format, _) = try arguments(value)
+    // "local": scales of groups come from a token's own values, above one that calibration fixed.
+    let isDynamic = json["dynamic"] == "local" || json["dynamic"]?.boolValue ?? false
+    switch (json["strategy"]?.stringValue, isDynamic) {
     case ("tensor", false): return .staticPerTensor(format)
     case ("token", true): return .dynamicPerToken(format)
-    case ("group", true):
+    case ("group", true), ("tensor_group", true):
       guard let size = json["group_size"]?.intValue, size > 0 else {
         throw Unreadable("group_size \(json["group_size"]?.compactText ?? "none") is not a size")
       }
       return .dynamicPerGroup(format, size: size)
     default: throw Unreadable("input_activations \(value.compactText) are not read")
     }
-  }
-
-  /// The preset's name where there is one, otherwise a description.
-  private static func name(_ weights: WeightQuantization, _ activations: ActivationQuantization) -> String {
-    let preset = QuantizationScheme.all.first { preset in
-      guard preset.activations == activations, preset.weights.format == weights.format,
-        preset.weights.isSymmetric == weights.isSymmetric
-      else { return false }
-      if case .perGroup = weights.granularity { return preset.hasGroups }
-      return preset.weights.granularity == weights.granularity || preset.hasGroups && weights.granularity == .perChannel
-    }
-    return preset?.name ?? "W\(weights.format.bitWidth)"
   }
 }

@@ -9,12 +9,26 @@ public struct CompressedTensorsConfiguration: Sendable {
     public let scheme: QuantizationScheme
     /// `Linear`, module names, or `re:` and a regular expression that is anchored at the start.
     public let targets: [String]
+    /// How tensors are spelled; `nil` leaves it to the weights: packed for integers, plain for floats.
+    public let format: Format?
 
     /// A group of modules.
-    public init(scheme: QuantizationScheme, targets: [String]) {
+    public init(scheme: QuantizationScheme, targets: [String], format: Format? = nil) {
       self.scheme = scheme
       self.targets = targets
+      self.format = format
     }
+  }
+
+  /// The library's names of layouts.
+  public enum Format: String, Sendable {
+    case packQuantized = "pack-quantized"
+    case intQuantized = "int-quantized"
+    case naiveQuantized = "naive-quantized"
+    case floatQuantized = "float-quantized"
+    case microscaledFloat8 = "mxfp8-quantized"
+    case microscaledFloat4 = "mxfp4-pack-quantized"
+    case nvidiaFloat4 = "nvfp4-pack-quantized"
   }
 
   /// The groups, in file order.
@@ -35,26 +49,7 @@ public struct CompressedTensorsConfiguration: Sendable {
   ///
   /// - Parameter module: such as `model.layers.0.mlp.up_proj`.
   public func scheme(of module: String) -> QuantizationScheme? {
-    if ignore.contains(where: { Self.rank($0, module) != nil }) { return nil }
-    var best: (rank: Int, target: String, scheme: QuantizationScheme)?
-    for group in groups {
-      for target in group.targets {
-        guard let rank = Self.rank(target, module) else { continue }
-        if let best, (best.rank, best.target) < (rank, target) { continue }
-        best = (rank, target, group.scheme)
-      }
-    }
-    return best?.scheme
-  }
-
-  /// How specific a match is, the lowest most; `nil` for none.
-  private static func rank(_ target: String, _ module: String) -> Int? {
-    if target == module { return 0 }
-    if target.hasPrefix("re:") {
-      guard let expression = try? Regex(String(target.dropFirst(3))) else { return nil }
-      return module.prefixMatch(of: expression) != nil ? 1 : nil
-    }
-    return target == "Linear" && module != "model.embed_tokens" ? 2 : nil
+    CompressedTensorsTargets(self).group(of: module)?.scheme
   }
 
   // MARK: Writing
@@ -87,6 +82,7 @@ public struct CompressedTensorsConfiguration: Sendable {
   }
 
   private static func json(of weights: WeightQuantization) -> JSONValue {
+    precondition(weights.format != .float4E2M1, "float4 weights are read, not written")
     var group: JSONValue = .null
     var block: JSONValue = .null
     let strategy: String
@@ -127,7 +123,7 @@ public struct CompressedTensorsConfiguration: Sendable {
       "observer_kwargs": [:],
       "strategy": .string(strategy),
       "symmetric": .bool(symmetric),
-      "type": .string(format == .float8E4M3 ? "float" : "int"),
+      "type": .string(format.isFloat ? "float" : "int"),
     ]
   }
 }

@@ -15,6 +15,7 @@ public enum CompressedTensorsLayout {
   public static func plan(
     linear: String, _ quantization: WeightQuantization, outFeatures: Int, inFeatures: Int, scaleType: DType
   ) -> [TensorInfo] {
+    precondition(quantization.format != .float4E2M1, "float4 weights are read, not written")
     let grid = ScaleGrid(quantization.granularity, outFeatures: outFeatures, inFeatures: inFeatures)
     let scale = TensorInfo(name: linear + ".weight_scale", dtype: scaleType, shape: scaleShape(quantization, grid))
     guard case .int(let bits) = quantization.format else {
@@ -132,6 +133,7 @@ public enum CompressedTensorsLayout {
       if codes.contains(where: { $0 & 0x7F == 0x7F }) {
         throw .malformed(file: file, offset: nil, tensor: linear + ".weight", problem: "a float8 code is NaN")
       }
+    case .float4E2M1: preconditionFailure("float4 weights are read as StoredQuantization")
     case .int(let bits):
       let rowWords = BitPacking.wordCount(inFeatures, bits: bits)
       parts[0].withBytes { bytes in

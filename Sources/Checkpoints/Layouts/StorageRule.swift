@@ -1,0 +1,68 @@
+internal import Quantization
+internal import StrictJSON
+
+/// What a linear of a quantized checkpoint looks like in numbers and in tensors.
+struct StorageRule: Sendable {
+  let scheme: QuantizationScheme
+  let layout: StoredLayout
+}
+
+/// One `quant_method`: says how each module with quantized tensors is stored.
+///
+/// Lives only while a checkpoint is opened, so it may hold compiled expressions.
+protocol StorageMethod {
+  /// How the module is stored, or `nil` if the declaration says that it is not quantized.
+  func rule(of module: String, _ tensors: LinearTensors) throws(CheckpointError) -> StorageRule?
+}
+
+extension QuantizationScheme {
+  /// The scheme of given parts, under the preset's name where there is one, otherwise described.
+  init(_ weights: WeightQuantization, _ activations: ActivationQuantization) {
+    let preset = Self.all.first { preset in
+      guard preset.activations == activations, preset.weights.format == weights.format,
+        preset.weights.isSymmetric == weights.isSymmetric
+      else { return false }
+      if case .perGroup = weights.granularity { return preset.hasGroups }
+      return preset.weights.granularity == weights.granularity || preset.hasGroups && weights.granularity == .perChannel
+    }
+    self.init(name: preset?.name ?? Self.description(weights, activations), weights: weights, activations: activations)
+  }
+
+  private static func description(_ weights: WeightQuantization, _ activations: ActivationQuantization) -> String {
+    let bits: Int? =
+      switch activations {
+      case .none: nil
+      case .staticPerTensor(let format), .dynamicPerToken(let format), .dynamicPerGroup(let format, _): format.bitWidth
+      }
+    switch weights.format {
+    case .int(let width): return "W\(width)A\(bits ?? 16)" + (weights.isSymmetric ? "" : "_ASYM")
+    case .float8E4M3: return bits == nil ? "FP8A16" : "FP8"
+    case .float4E2M1: return bits == nil ? "FP4A16" : bits == 4 ? "FP4" : "FP4A8"
+    }
+  }
+
+  /// float4 with a float8 scale for every 16 weights of a row, and one number for all.
+  static func nvfp4(_ activations: ActivationQuantization) -> QuantizationScheme {
+    QuantizationScheme(
+      name: activations == .none ? "NVFP4A16" : "NVFP4", weights: WeightQuantization(.float4E2M1, .perGroup(size: 16)),
+      activations: activations)
+  }
+
+  /// float4 or float8 with a power of two for every 32 weights of a row.
+  static func microscaled(_ format: NumberFormat, _ activations: ActivationQuantization) -> QuantizationScheme {
+    let name = format == .float4E2M1 ? "MXFP4" : "MXFP8"
+    return QuantizationScheme(
+      name: activations == .none ? name + "A16" : name, weights: WeightQuantization(format, .perGroup(size: 32)),
+      activations: activations)
+  }
+}
+
+/// Whether a list of modules names a module or one that it lies in.
+func names(_ list: Set<String>, _ module: String) -> Bool {
+  var rest = module[...]
+  while true {
+    if list.contains(String(rest)) { return true }
+    guard let dot = rest.lastIndex(of: ".") else { return false }
+    rest = rest[..<dot]
+  }
+}

@@ -1,0 +1,154 @@
+internal import Kernels
+internal import Quantization
+internal import Tensors
+
+/// One linear as its file holds it, whatever the layout: how to read its codes, scales and zero points for some rows.
+///
+/// Ŵ[n, k] = (code[n, k] − zeroPoint[g]) · scale[g], as in ``QuantizedTensor``; nothing is kept but views of the file.
+struct StoredCodes: Sendable {
+  /// Where the codes come from.
+  enum Source: Sendable {
+    /// One byte a code, `[outFeatures, inFeatures]`.
+    case bytes(Tensor)
+    /// Unpacked for a range of rows into `range.count × inFeatures` bytes.
+    case unpacked(@Sendable (Range<Int>, UnsafeMutablePointer<UInt8>) -> Void)
+  }
+
+  let quantization: WeightQuantization
+  let outFeatures: Int
+  let inFeatures: Int
+  let source: Source
+  /// The scales of some row groups, `[rowGroups, columnGroups]`.
+  let scales: StoredScales
+  /// Like the scales; `nil` when symmetric.
+  let zeroPoints: (@Sendable (Range<Int>) -> [Int8])?
+  /// The group of each column where columns are out of order.
+  let order: [Int32]?
+
+  var grid: ScaleGrid { ScaleGrid(quantization.granularity, outFeatures: outFeatures, inFeatures: inFeatures) }
+
+  // MARK: Floats
+
+  /// Rows that are unpacked at a time: their codes stay in the cache.
+  private static let tile = 32
+
+  /// Writes some rows as floats.
+  func copyRows(_ range: Range<Int>, to floats: UnsafeMutableBufferPointer<Float>) {
+    guard let target = floats.baseAddress, !range.isEmpty, inFeatures > 0 else { return }
+    for start in stride(from: range.lowerBound, to: range.upperBound, by: Self.tile) {
+      let rows = start..<min(range.upperBound, start + Self.tile)
+      let place = target + (start - range.lowerBound) * inFeatures
+      if case .bytes(let tensor) = source, quantization.format == .float8E4M3 {
+        tensor.rows(rows).copyFloats(to: UnsafeMutableBufferPointer(start: place, count: rows.count * inFeatures))
+        multiply(rows, place)
+      } else {
+        withUnsafeTemporaryAllocation(of: UInt8.self, capacity: rows.count * inFeatures) { bytes in
+          guard let codes = bytes.baseAddress else { return }
+          copyCodes(rows, to: codes)
+          decode(rows, codes, place)
+        }
+      }
+    }
+  }
+
+  /// Row groups that rows lie in.
+  private func groups(of rows: Range<Int>, _ grid: ScaleGrid) -> Range<Int> {
+    rows.lowerBound / grid.rowsPerScale..<(rows.upperBound - 1) / grid.rowsPerScale + 1
+  }
+
+  private func multiply(_ rows: Range<Int>, _ floats: UnsafeMutablePointer<Float>) {
+    let grid = grid
+    let groups = groups(of: rows, grid)
+    let scales = scales.values(groups)
+    for row in rows {
+      let line = floats + (row - rows.lowerBound) * inFeatures
+      let cell = (row / grid.rowsPerScale - groups.lowerBound) * grid.columnGroups
+      for group in 0..<grid.columnGroups {
+        let scale = scales[cell + group]
+        let start = group * grid.columnsPerScale
+        for column in start..<min(inFeatures, start + grid.columnsPerScale) { line[column] *= scale }
+      }
+    }
+  }
+
+  private func decode(_ rows: Range<Int>, _ codes: UnsafePointer<UInt8>, _ floats: UnsafeMutablePointer<Float>) {
+    let grid = grid
+    let groups = groups(of: rows, grid)
+    let scales = scales.values(groups)
+    let zeros = zeroPoints.map { $0(groups).map(Float.init) } ?? [Float](repeating: 0, count: scales.count)
+    let table =
+      switch quantization.format {
+      case .int: [Float]()
+      case .float8E4M3: Float8E4M3.decoded
+      case .float4E2M1: Float4E2M1.decoded
+      }
+    for row in rows {
+      let (line, bytes) = (
+        floats + (row - rows.lowerBound) * inFeatures, codes + (row - rows.lowerBound) * inFeatures
+      )
+      let cell = (row / grid.rowsPerScale - groups.lowerBound) * grid.columnGroups
+      if let order {
+        for column in 0..<inFeatures {
+          let group = cell + Int(order[column])
+          line[column] = (Float(Int8(bitPattern: bytes[column])) - zeros[group]) * scales[group]
+        }
+        continue
+      }
+      for group in 0..<grid.columnGroups {
+        let (scale, zero) = (scales[cell + group], zeros[cell + group])
+        let start = group * grid.columnsPerScale
+        let columns = start..<min(inFeatures, start + grid.columnsPerScale)
+        if quantization.format.isFloat {
+          for column in columns { line[column] = table[Int(bytes[column])] * scale }
+        } else {
+          for column in columns { line[column] = (Float(Int8(bitPattern: bytes[column])) - zero) * scale }
+        }
+      }
+    }
+  }
+
+  private func copyCodes(_ rows: Range<Int>, to codes: UnsafeMutablePointer<UInt8>) {
+    switch source {
+    case .unpacked(let unpack): unpack(rows, codes)
+    case .bytes(let tensor):
+      tensor.rows(rows).withBytes { bytes in
+        UnsafeMutableRawBufferPointer(start: codes, count: bytes.count).copyMemory(from: bytes)
+      }
+    }
+  }
+
+  // MARK: Codes
+
+  /// The codes as one quantized matrix; columns must be in order.
+  func quantizedTensor() -> QuantizedTensor {
+    let grid = grid
+    let count = outFeatures * inFeatures
+    let codes = [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in
+      nonisolated(unsafe) let base = buffer.baseAddress
+      Parallel.forEachRange(of: outFeatures, size: 64) { rows in
+        if let base, inFeatures > 0 { copyCodes(rows, to: base + rows.lowerBound * inFeatures) }
+      }
+      initialized = count
+    }
+    return QuantizedTensor(
+      quantization, outFeatures: outFeatures, inFeatures: inFeatures, codes: codes,
+      scales: scales.values(0..<grid.rowGroups), scaleType: scales.exactType,
+      zeroPoints: zeroPoints?(0..<grid.rowGroups))
+  }
+
+  /// What is wrong with the codes, all of which are read; `nil` for packed codes, which are all in range.
+  func problem() -> String? {
+    guard case .bytes(let tensor) = source else { return nil }
+    return tensor.withBytes { bytes in
+      switch quantization.format {
+      case .float8E4M3:
+        return bytes.contains { $0 & 0x7F == 0x7F } ? "a float8 code is NaN" : nil
+      case .int(let bits) where bits < 8:
+        let limit = 1 << (bits - 1)
+        let odd = bytes.first { !(-limit..<limit).contains(Int(Int8(bitPattern: $0))) }
+        return odd.map { "code \(Int8(bitPattern: $0)) is none of \(bits) bits" }
+      case .int, .float4E2M1: return nil
+      }
+    }
+  }
+}
