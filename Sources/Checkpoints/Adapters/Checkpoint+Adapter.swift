@@ -54,8 +54,12 @@ extension Checkpoint {
       return Array(JSONValue.object(configuration).prettyText.utf8)
     }
     // Tokens that the base does not have are known to the tokenizer that was trained with them alone.
-    let tokenizer = ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"]
-    guard source.vocabularySize != nil, tokenizer.contains(name) else { return nil }
+    guard source.vocabularySize != nil, Self.tokenizerFiles.contains(name) else { return nil }
     return try adapter.file(name)
   }
+
+  /// Files that know a model's tokens.
+  static let tokenizerFiles = [
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+  ]
 }
