@@ -16,6 +16,10 @@ public struct Checkpoint: Sendable {
   public let configuration: JSONObject
   /// The tensors.
   public let weights: any WeightSource
+  /// What ``adapted(by:deferringQuantized:)`` has merged into ``weights``.
+  ///
+  /// Whoever decodes a quantized linear asks it for the merged rows: ``Adapter/merged(_:module:)``.
+  public let adapter: Adapter?
 
   /// Opens what a person named: a path, or `org/name` in the Hugging Face cache.
   public init(_ model: String, environment: [String: String] = [:]) throws(CheckpointError) {
@@ -32,6 +36,15 @@ public struct Checkpoint: Sendable {
       throw .notFound("config.json", reason: "\(Self.name(of: format)) has none, and a model cannot be run without it")
     }
     configuration = try Self.object(bytes, file: Self.name(of: format) + "/config.json")
+    adapter = nil
+  }
+
+  /// The same files with other tensors.
+  init(_ base: Checkpoint, configuration: JSONObject, weights: any WeightSource, adapter: Adapter) {
+    format = base.format
+    self.configuration = configuration
+    self.weights = weights
+    self.adapter = adapter
   }
 
   /// What the model is called in messages and reports.
@@ -50,7 +63,10 @@ public struct Checkpoint: Sendable {
   }
 
   /// The content of a file beside the weights, or `nil` if there is none.
-  public func file(_ name: String) throws(CheckpointError) -> [UInt8]? { try Self.file(name, in: format) }
+  public func file(_ name: String) throws(CheckpointError) -> [UInt8]? {
+    if let adapter, let bytes = try adaptedFile(name, by: adapter) { return bytes }
+    return try Self.file(name, in: format)
+  }
 
   /// How quantized linears are stored, or `nil` for a checkpoint in full precision.
   public func quantization() throws(CheckpointError) -> CompressedTensorsConfiguration? {

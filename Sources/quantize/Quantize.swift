@@ -31,7 +31,8 @@ struct Quantize: ParsableCommand {
       """,
     version: "quantize \(SystemFacts.version)",
     subcommands: [
-      Run.self, PlanCommand.self, Verify.self, Evaluate.self, Logits.self, Tokenize.self, Inspect.self, Generate.self,
+      Run.self, PlanCommand.self, Merge.self, Verify.self, Evaluate.self, Logits.self, Tokenize.self, Inspect.self,
+      Generate.self,
       Bench.self, Demo.self,
     ],
     defaultSubcommand: Run.self)
