@@ -112,10 +112,20 @@ def old_spelling(config):
             # Phi-3 keeps the length beside the block and calls the block "su" in its first releases.
             part["original_max_position_embeddings"] = rope.pop("original_max_position_embeddings")
             rope.pop("factor", None)
-        section = rope.pop("mrope_section", None)
         part["rope_scaling"] = None if kind == "default" else {"rope_type" if nested else "type": kind, **rope}
-        if section is not None:
-            part["rope_scaling"] = {"type": "mrope", "mrope_section": section}
+        if "mrope_interleaved" in rope:
+            part["rope_scaling"] = {"rope_type": "default", **rope}
+        elif "mrope_section" in rope:
+            part["rope_scaling"] = {"type": "mrope", **rope}
+    if config["model_type"] == "qwen2_5_vl":
+        # Released files hold the keys of the text model at the top.
+        text = config.pop("text_config")
+        config = {**text, **config}
+    released = {
+        "deepseek_v2": dict(scoring_func="softmax", moe_layer_freq=1, aux_loss_alpha=0.001, seq_aux=True, ep_size=1),
+        "deepseek_v3": dict(scoring_func="sigmoid", topk_method="noaux_tc", moe_layer_freq=1, aux_loss_alpha=0.001, seq_aux=True, ep_size=1),
+    }
+    config.update(released.get(config["model_type"], {}))
     config["transformers_version"] = "4.51.0"
     return config
 

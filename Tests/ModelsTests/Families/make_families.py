@@ -137,7 +137,8 @@ FAMILIES = {
         q_lora_rank=None, num_hidden_layers=2, topk_method="greedy", routed_scaling_factor=1.0,
         rope_parameters=yarn(factor=40.0, mscale=0.707, mscale_all_dim=0.707, beta_fast=32, beta_slow=1))), dict(old=True)),
     "deepseek_v3": lambda: (DeepseekV3Config(**mla(
-        n_shared_experts=1, n_group=4, topk_group=2, routed_scaling_factor=2.5, norm_topk_prob=True)),
+        n_shared_experts=1, n_group=4, topk_group=2, routed_scaling_factor=2.5, norm_topk_prob=True,
+        num_nextn_predict_layers=0)),
         dict(old=True, quirks=float32_router_bias)),
     "gpt_oss": lambda: (GptOssConfig(
         **sizes(head_dim=12, intermediate_size=24), num_local_experts=4, num_experts_per_tok=2, sliding_window=6,
@@ -163,7 +164,8 @@ FAMILIES = {
     "glm4_moe": lambda: (Glm4MoeConfig(
         **sizes(num_hidden_layers=2, head_dim=12), rope_parameters=rope(1e6, partial_rotary_factor=0.5), attention_bias=True,
         use_qk_norm=True, moe_intermediate_size=16, n_routed_experts=6, n_shared_experts=1, num_experts_per_tok=2,
-        n_group=1, topk_group=1, first_k_dense_replace=1, routed_scaling_factor=1.5, norm_topk_prob=True),
+        n_group=1, topk_group=1, first_k_dense_replace=1, routed_scaling_factor=1.5, norm_topk_prob=True,
+        num_nextn_predict_layers=0),
         dict(old=True, quirks=float32_router_bias)),
     "mistral3": lambda: (named(Mistral3Config(
         text_config=MistralConfig(**sizes(head_dim=12), sliding_window=None, rope_parameters=rope(1e9)),
@@ -175,13 +177,13 @@ FAMILIES = {
         vision_config=dict(depth=1, hidden_size=16, intermediate_size=24, num_heads=2, out_hidden_size=32,
                            fullatt_block_indexes=[0], patch_size=4),
         image_token_id=90, video_token_id=91, vision_start_token_id=92, vision_end_token_id=93),
-        "Qwen2_5_VLForConditionalGeneration"), {}),
+        "Qwen2_5_VLForConditionalGeneration"), dict(old=True)),
     "qwen3_vl": lambda: (named(Qwen3VLConfig(
         text_config=dict(**sizes(head_dim=12), rope_parameters=rope(5e6, mrope_section=[2, 2, 2], mrope_interleaved=True)),
         vision_config=dict(depth=1, hidden_size=16, intermediate_size=24, num_heads=2, out_hidden_size=32, patch_size=4,
                            num_position_embeddings=16, deepstack_visual_indexes=[0]),
         image_token_id=90, video_token_id=91, vision_start_token_id=92, vision_end_token_id=93),
-        "Qwen3VLForConditionalGeneration"), {}),
+        "Qwen3VLForConditionalGeneration"), dict(old=True)),
 }
 
 
