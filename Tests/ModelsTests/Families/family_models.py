@@ -130,7 +130,7 @@ def old_spelling(config):
     return config
 
 
-def write_family(folder, config, seed, length=24, short=None, old=False, quirks=None, drop_from_old=()):
+def write_family(folder, config, seed, length=24, short=None, old=False, quirks=None, drop_from_old=(), tries=100):
     """Writes one folder; tries the next seed while the logits are too sensitive to rounding (near ties of a router).
 
     old: the configuration in the older spelling as `config_old.json`, whose logits are checked to be the same.
@@ -139,7 +139,7 @@ def write_family(folder, config, seed, length=24, short=None, old=False, quirks=
     Returns what families.json says of it.
     """
     text = config.get_text_config()
-    for attempt in range(100):
+    for attempt in range(tries):
         trial = seed + 1000 * attempt
         shutil.rmtree(folder, ignore_errors=True)
         os.makedirs(folder)
