@@ -23,11 +23,17 @@ FULL, SLIDING = "full_attention", "sliding_attention"
 
 
 def sizes(**other):
-    """Widths that no assumption of equality survives: heads × head_dim is not the hidden size, no power of two inside."""
+    """Every size, and an eps (far from any default) large enough that reading it or not shows."""
     return {**dict(
         vocab_size=96, hidden_size=32, intermediate_size=24, num_hidden_layers=2, num_attention_heads=4,
         num_key_value_heads=2, max_position_embeddings=128, bos_token_id=1, eos_token_id=2, pad_token_id=0,
+        rms_norm_eps=1e-3,
     ), **other}
+
+
+def layer_norm_sizes(**other):
+    """Cohere's key for the same."""
+    return {("layer_norm_eps" if key == "rms_norm_eps" else key): value for key, value in sizes(**other).items()}
 
 
 def rope(theta=10000.0, **other):
@@ -43,7 +49,7 @@ def mla(**other):
         vocab_size=96, hidden_size=32, intermediate_size=24, moe_intermediate_size=16, num_hidden_layers=3,
         num_attention_heads=4, num_key_value_heads=4, kv_lora_rank=20, q_lora_rank=24, qk_nope_head_dim=12,
         qk_rope_head_dim=8, v_head_dim=10, n_routed_experts=8, n_shared_experts=2, num_experts_per_tok=3,
-        first_k_dense_replace=1, max_position_embeddings=128, bos_token_id=1, eos_token_id=2, pad_token_id=0,
+        first_k_dense_replace=1, max_position_embeddings=128, bos_token_id=1, eos_token_id=2, pad_token_id=0, rms_norm_eps=1e-3,
         rope_parameters=yarn(mscale=1.0, mscale_all_dim=0.7, beta_fast=32, beta_slow=1),
     ), **other}
 
@@ -82,18 +88,18 @@ FAMILIES = {
     # What the lead's extra families need.
     "granite": lambda: (GraniteConfig(
         **sizes(), rope_parameters=rope(), attention_bias=True, mlp_bias=True, tie_word_embeddings=True,
-        embedding_multiplier=6.0, logits_scaling=4.0, residual_multiplier=0.3, attention_multiplier=0.2), dict(old=True)),
+        embedding_multiplier=0.6, logits_scaling=4.0, residual_multiplier=0.7, attention_multiplier=0.2), dict(old=True)),
     "granite-untied": lambda: (GraniteConfig(
-        **sizes(num_key_value_heads=4), rope_parameters=rope(), embedding_multiplier=3.0, logits_scaling=2.0,
-        residual_multiplier=0.22, attention_multiplier=0.0625), {}),
+        **sizes(num_key_value_heads=4), rope_parameters=rope(), embedding_multiplier=1.5, logits_scaling=2.0,
+        residual_multiplier=0.4, attention_multiplier=0.0625), {}),
     "smollm3": lambda: (SmolLM3Config(
         **sizes(num_hidden_layers=4), rope_parameters=rope(2e6), no_rope_layer_interval=2), dict(old=True, drop_from_old=["layer_types"])),
     "cohere": lambda: (CohereConfig(
-        **sizes(), rope_parameters=rope(), logit_scale=0.0625, use_qk_norm=False), dict(old=True)),
+        **layer_norm_sizes(), rope_parameters=rope(), logit_scale=0.0625, use_qk_norm=False), dict(old=True)),
     "cohere-qk-norm": lambda: (CohereConfig(
-        **sizes(), rope_parameters=rope(75e5), logit_scale=0.25, use_qk_norm=True, attention_bias=True), dict(old=True)),
+        **layer_norm_sizes(), rope_parameters=rope(75e5), logit_scale=0.25, use_qk_norm=True, attention_bias=True), dict(old=True)),
     "cohere2": lambda: (Cohere2Config(
-        **sizes(num_hidden_layers=4), rope_parameters=rope(5e4), logit_scale=0.25, sliding_window=6,
+        **layer_norm_sizes(num_hidden_layers=4), rope_parameters=rope(5e4), logit_scale=0.25, sliding_window=6,
         layer_types=[SLIDING, SLIDING, SLIDING, FULL]), dict(old=True, drop_from_old=["layer_types"])),
     "glm4": lambda: (Glm4Config(
         **sizes(head_dim=12), rope_parameters=rope(partial_rotary_factor=0.5), attention_bias=True), dict(old=True)),
@@ -159,7 +165,7 @@ FAMILIES = {
         rope_parameters=rope()), dict(old=True)),
     "granitemoe": lambda: (GraniteMoeConfig(
         **sizes(intermediate_size=16), num_local_experts=6, num_experts_per_tok=2, rope_parameters=rope(),
-        tie_word_embeddings=True, embedding_multiplier=6.0, logits_scaling=4.0, residual_multiplier=0.3,
+        tie_word_embeddings=True, embedding_multiplier=0.6, logits_scaling=4.0, residual_multiplier=0.7,
         attention_multiplier=0.2), dict(old=True)),
     "glm4_moe": lambda: (Glm4MoeConfig(
         **sizes(num_hidden_layers=2, head_dim=12), rope_parameters=rope(1e6, partial_rotary_factor=0.5), attention_bias=True,
