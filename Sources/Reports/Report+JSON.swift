@@ -18,7 +18,8 @@ extension Report {
       ("integrity", integrity.json),
       ("layers", .array(layers.map(\.json))),
       ("folds", .array(folds.map(\.json))),
-      ("ledger", ledger.json),
+      ("experts", experts.map(\.json) ?? .null),
+      ("ledger", ledger.map(\.json) ?? .null),
       ("recipe", recipe),
       ("calibration", calibration.map(\.json) ?? .null),
       ("text", text.map(\.json) ?? .null),
@@ -135,12 +136,6 @@ extension Report.Fold {
       "name": .string(name), "kind": .string(kind), "layer": .integer(layer), "kept": .bool(kept),
       "alpha": .real(alpha), "lossWithout": .real(lossWithout), "lossWith": .real(lossWith), "reason": text(reason),
     ]
-  }
-}
-
-extension Report.Ledger {
-  fileprivate var json: JSONValue {
-    ["quantized": .integer(quantized), "copied": .integer(copied), "dropped": .integer(dropped)]
   }
 }
 

@@ -64,23 +64,6 @@ extension Report {
     }
   }
 
-  /// What became of the checkpoint's tensors; every one is counted once.
-  public struct Ledger: Sendable, Equatable {
-    /// Quantized.
-    public var quantized: Int
-    /// Copied as they were.
-    public var copied: Int
-    /// Left out.
-    public var dropped: Int
-
-    /// Counts of tensors.
-    public init(quantized: Int, copied: Int, dropped: Int) {
-      self.quantized = quantized
-      self.copied = copied
-      self.dropped = dropped
-    }
-  }
-
   /// How large the candidate is.
   public struct Size: Sendable, Equatable {
     /// The artifact, everything in it, bytes.

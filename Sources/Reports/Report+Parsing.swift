@@ -5,7 +5,7 @@ extension Report {
   ///
   /// A number that is `null` was not finite when it was written and is read as +∞.
   public init(json: JSONValue) throws(ReportsError) {
-    let root = try Node(json, "report")
+    let root = try ReportNode(json, "report")
     self.init(
       version: try root.text("version"), seed: try root.seed("seed"), reference: try Reference(root.node("reference")),
       candidate: try Candidate(root.node("candidate")), machine: try Machine(root.node("machine")))
@@ -15,7 +15,8 @@ extension Report {
     integrity = try Integrity(root.node("integrity"))
     layers = try root.nodes("layers").map { (node) throws(ReportsError) in try Layer(node) }
     folds = try root.nodes("folds").map { (node) throws(ReportsError) in try Fold(node) }
-    ledger = try Ledger(root.node("ledger"))
+    ledger = try root.optionalNode("ledger").flatMap { (node) throws(ReportsError) in try Ledger(node) }
+    experts = try root.optionalNode("experts").map { (node) throws(ReportsError) in try Experts(node) }
     recipe = json["recipe"] ?? .null
     calibration = try root.optionalNode("calibration").map { (node) throws(ReportsError) in try Calibration(node) }
     text = try root.optionalNode("text").map { (node) throws(ReportsError) in try Text(node) }
@@ -28,105 +29,8 @@ extension Report {
   }
 }
 
-/// A value and the path that leads to it, for errors.
-private struct Node {
-  let value: JSONValue
-  let path: String
-
-  init(_ value: JSONValue, _ path: String) throws(ReportsError) {
-    guard value.objectValue != nil else { throw .malformedReport(key: path, expected: "an object") }
-    self.value = value
-    self.path = path
-  }
-
-  var names: [String] { value.objectValue?.members.map(\.name) ?? [] }
-
-  private func key(_ name: String) -> String { path == "report" ? name : path + "." + name }
-
-  private func get<Value>(_ name: String, _ expected: String, _ read: (JSONValue) -> Value?) throws(ReportsError)
-    -> Value
-  {
-    guard let result = value[name].flatMap(read) else { throw .malformedReport(key: key(name), expected: expected) }
-    return result
-  }
-
-  func text(_ name: String) throws(ReportsError) -> String { try get(name, "a string") { $0.stringValue } }
-
-  func optionalText(_ name: String) throws(ReportsError) -> String? {
-    value[name].map(\.isNull) ?? true ? nil : try text(name)
-  }
-
-  func whole(_ name: String) throws(ReportsError) -> Int { try get(name, "a whole number") { $0.intValue } }
-
-  func wholes(_ name: String) throws(ReportsError) -> [Int] {
-    try get(name, "an array of whole numbers") { value in
-      value.arrayValue.flatMap { elements in
-        let numbers = elements.compactMap(\.intValue)
-        return numbers.count == elements.count ? numbers : nil
-      }
-    }
-  }
-
-  func seed(_ name: String) throws(ReportsError) -> UInt64 {
-    try get(name, "a whole number") { if case .number(let text) = $0 { UInt64(text) } else { nil } }
-  }
-
-  func truth(_ name: String) throws(ReportsError) -> Bool { try get(name, "true or false") { $0.boolValue } }
-
-  func number(_ name: String) throws(ReportsError) -> Double {
-    try get(name, "a number or null") { $0.isNull ? .infinity : $0.doubleValue }
-  }
-
-  func optionalNumber(_ name: String) throws(ReportsError) -> Double? {
-    value[name].map(\.isNull) ?? true ? nil : try number(name)
-  }
-
-  func numbers(_ name: String) throws(ReportsError) -> [Double] {
-    try get(name, "an array of numbers") { value in
-      value.arrayValue.flatMap { elements in
-        let numbers = elements.compactMap { $0.isNull ? .infinity : $0.doubleValue }
-        return numbers.count == elements.count ? numbers : nil
-      }
-    }
-  }
-
-  func texts(_ name: String) throws(ReportsError) -> [String] {
-    try get(name, "an array of strings") { value in
-      value.arrayValue.flatMap { elements in
-        let texts = elements.compactMap(\.stringValue)
-        return texts.count == elements.count ? texts : nil
-      }
-    }
-  }
-
-  func node(_ name: String) throws(ReportsError) -> Node { try Node(value[name] ?? .null, key(name)) }
-
-  func optionalNode(_ name: String) throws(ReportsError) -> Node? {
-    value[name].map(\.isNull) ?? true ? nil : try node(name)
-  }
-
-  func nodes(_ name: String) throws(ReportsError) -> [Node] {
-    let elements = try get(name, "an array") { $0.arrayValue }
-    var nodes: [Node] = []
-    for (index, element) in elements.enumerated() { nodes.append(try Node(element, "\(key(name))[\(index)]")) }
-    return nodes
-  }
-
-  func estimate(_ name: String) throws(ReportsError) -> Estimate {
-    let node = try node(name)
-    return Estimate(
-      try node.number("value"), low: try node.optionalNumber("low"), high: try node.optionalNumber("high"))
-  }
-
-  func named<Name: RawRepresentable<String>>(
-    _ name: String, _ type: Name.Type, among expected: String
-  ) throws(ReportsError) -> Name {
-    try get(name, "one of " + expected) { $0.stringValue.flatMap(Name.init(rawValue:)) }
-  }
-}
-
 extension ComparisonSummary {
-  fileprivate init(_ root: Node) throws(ReportsError) {
+  fileprivate init(_ root: ReportNode) throws(ReportsError) {
     let perplexity = try root.node("perplexity")
     self.init(
       tokens: try root.whole("tokens"), windows: try root.whole("windows"),
@@ -151,7 +55,7 @@ extension ComparisonSummary {
 }
 
 extension GateCheck {
-  fileprivate init(_ node: Node) throws(ReportsError) {
+  fileprivate init(_ node: ReportNode) throws(ReportsError) {
     let names = Measure.allCases.map(\.rawValue).joined(separator: ", ")
     self.init(
       measure: try node.named("name", Measure.self, among: names), limit: try node.number("limit"),
@@ -160,7 +64,7 @@ extension GateCheck {
 }
 
 extension Report.Integrity {
-  fileprivate init(_ node: Node) throws(ReportsError) {
+  fileprivate init(_ node: ReportNode) throws(ReportsError) {
     switch try node.text("verdict") {
     case "notChecked": self = .notChecked
     case "passed": self = .intact(parts: try node.whole("parts"))
@@ -172,20 +76,20 @@ extension Report.Integrity {
 }
 
 extension Report.Reference {
-  fileprivate init(_ node: Node) throws(ReportsError) {
+  fileprivate init(_ node: ReportNode) throws(ReportsError) {
     self.init(
       name: try node.text("name"), digest: try node.text("digest"), scheme: try node.optionalText("scheme"))
   }
 }
 
 extension Report.Candidate {
-  fileprivate init(_ node: Node) throws(ReportsError) {
+  fileprivate init(_ node: ReportNode) throws(ReportsError) {
     self.init(name: try node.text("name"), digest: try node.text("digest"), format: try node.text("format"))
   }
 }
 
 extension Report.Size {
-  fileprivate init(_ node: Node) throws(ReportsError) {
+  fileprivate init(_ node: ReportNode) throws(ReportsError) {
     self.init(
       bytes: try node.whole("bytes"), bitsPerWeight: try node.number("bitsPerWeight"),
       weightsBitsPerWeight: try node.optionalNumber("weightsBitsPerWeight"),
@@ -194,7 +98,7 @@ extension Report.Size {
 }
 
 extension Report.Layer {
-  fileprivate init(_ node: Node) throws(ReportsError) {
+  fileprivate init(_ node: ReportNode) throws(ReportsError) {
     self.init(
       name: try node.text("name"), scheme: try node.text("scheme"), bitsPerWeight: try node.number("bitsPerWeight"),
       sqnr: try node.optionalNumber("sqnr"), cosine: try node.optionalNumber("cosine"),
@@ -203,7 +107,7 @@ extension Report.Layer {
 }
 
 extension Report.Fold {
-  fileprivate init(_ node: Node) throws(ReportsError) {
+  fileprivate init(_ node: ReportNode) throws(ReportsError) {
     self.init(
       name: try node.text("name"), kind: try node.text("kind"), layer: try node.whole("layer"),
       kept: try node.truth("kept"), alpha: try node.number("alpha"), lossWithout: try node.number("lossWithout"),
@@ -211,15 +115,8 @@ extension Report.Fold {
   }
 }
 
-extension Report.Ledger {
-  fileprivate init(_ node: Node) throws(ReportsError) {
-    self.init(
-      quantized: try node.whole("quantized"), copied: try node.whole("copied"), dropped: try node.whole("dropped"))
-  }
-}
-
 extension Report.Calibration {
-  fileprivate init(_ node: Node) throws(ReportsError) {
+  fileprivate init(_ node: ReportNode) throws(ReportsError) {
     self.init(
       source: try node.text("source"), tokens: try node.whole("tokens"), samples: try node.whole("samples"),
       digest: try node.text("digest"))
@@ -227,7 +124,7 @@ extension Report.Calibration {
 }
 
 extension Report.Text {
-  fileprivate init(_ node: Node) throws(ReportsError) {
+  fileprivate init(_ node: ReportNode) throws(ReportsError) {
     self.init(
       source: try node.text("source"), tokens: try node.whole("tokens"), windowLength: try node.whole("windowLength"),
       digest: try node.text("digest"))
@@ -235,7 +132,7 @@ extension Report.Text {
 }
 
 extension Report.Machine {
-  fileprivate init(_ node: Node) throws(ReportsError) {
+  fileprivate init(_ node: ReportNode) throws(ReportsError) {
     self.init(
       cpu: try node.text("cpu"), cores: try node.whole("cores"), instructionSet: try node.text("instructionSet"),
       blas: try node.text("blas"), memory: try node.whole("memory"))

@@ -26,8 +26,10 @@ public struct Report: Sendable, Equatable {
   public var layers: [Layer]
   /// Every folding of scales that was tried, in checkpoint order.
   public var folds: [Fold]
-  /// What became of the checkpoint's tensors.
-  public var ledger: Ledger
+  /// How many calibration tokens each expert saw; `nil` for dense models and methods that need no calibration.
+  public var experts: Experts?
+  /// What became of every tensor of the source; `nil` where nothing was quantized, as in `verify`.
+  public var ledger: Ledger?
   /// The recipe of the run; `.null` where there is none.
   public var recipe: JSONValue
   /// The calibration text; `nil` for methods that need none.
@@ -56,7 +58,8 @@ public struct Report: Sendable, Equatable {
     integrity = .notChecked
     layers = []
     folds = []
-    ledger = Ledger(quantized: 0, copied: 0, dropped: 0)
+    experts = nil
+    ledger = nil
     recipe = .null
     calibration = nil
     text = nil

@@ -6,6 +6,9 @@ public enum ReportsError: Error, Equatable, CustomStringConvertible {
   case badLimit(option: String, text: String, expected: String)
   /// A report.json lacks a key, or has another type under it.
   case malformedReport(key: String, expected: String)
+  /// A ledger does not say exactly once what became of each tensor: those without an entry, those with several, and
+  /// entries for tensors that the source does not have.
+  case unbalancedLedger(unaccounted: [String], repeated: [String], unknown: [String])
 
   /// One sentence: what was found and what was expected.
   public var description: String {
@@ -16,6 +19,20 @@ public enum ReportsError: Error, Equatable, CustomStringConvertible {
       "\(option) is \"\(text)\", expected \(expected)"
     case .malformedReport(let key, let expected):
       "report.json: \"\(key)\" should be \(expected)"
+    case .unbalancedLedger(let unaccounted, let repeated, let unknown):
+      "the ledger does not say exactly once what became of each source tensor: "
+        + [
+          Self.listed(unaccounted, after: "nothing is said about "),
+          Self.listed(repeated, after: "more than once: "),
+          Self.listed(unknown, after: "not in the source: "),
+        ].compactMap(\.self).joined(separator: "; ")
     }
+  }
+
+  /// The first five names, and how many more there are.
+  private static func listed(_ names: [String], after words: String) -> String? {
+    guard !names.isEmpty else { return nil }
+    let more = names.count > 5 ? " and \(names.count - 5) more" : ""
+    return words + names.prefix(5).joined(separator: ", ") + more
   }
 }

@@ -47,7 +47,7 @@ enum SampleReport {
         name: "model.layers.1.mlp.up_proj", kind: "up→down", layer: 1, kept: false, alpha: 0.25, lossWithout: 0.0118,
         lossWith: 0.0121, reason: "no gain on held-out tokens"),
     ]
-    report.ledger = Report.Ledger(quantized: 14, copied: 9, dropped: 1)
+    report.ledger = ledger
     report.recipe = ["scheme": "W4A16_ASYM", "method": "awq", "group_size": 128, "ignore": ["lm_head"]]
     report.calibration = Report.Calibration(
       source: "builtin", tokens: 65_536, samples: 128, digest: "sha256:" + digest("c3"))
@@ -60,6 +60,33 @@ enum SampleReport {
     report.peakMemory = 1_900_000_000
     report.warnings = ["the calibration text and the text of the comparison are both Wikipedia"]
     return report
+  }
+
+  private static var ledger: Report.Ledger? {
+    let entries: [(bytes: Int, entry: Report.Ledger.Entry)] = [
+      (
+        4096,
+        .init(
+          "model.embed_tokens.weight", .copied(), written: ["model.embed_tokens.weight"], bytesWritten: 4096)
+      ),
+      (
+        128,
+        .init(
+          "model.layers.0.input_layernorm.weight", .folded(), written: ["model.layers.0.input_layernorm.weight"],
+          bytesWritten: 128)
+      ),
+      (8192, quantized("model.layers.0.self_attn.q_proj")), (32768, quantized("model.layers.0.mlp.down_proj")),
+      (8192, quantized("model.layers.1.self_attn.q_proj")),
+      (64, .init("model.layers.1.self_attn.rotary_emb.inv_freq", .dropped(reason: "computed from config.json"))),
+      (4096, .init("lm_head.weight", .dropped(reason: "tied to model.embed_tokens.weight"))),
+    ]
+    return try? Report.Ledger(source: entries.map { ($0.entry.name, $0.bytes) }, entries: entries.map(\.entry))
+  }
+
+  private static func quantized(_ linear: String) -> Report.Ledger.Entry {
+    .init(
+      linear + ".weight", .quantized(scheme: "W4A16_ASYM"),
+      written: ["packed", "scale", "zero_point", "shape"].map { linear + ".weight_" + $0 }, bytesWritten: 2304)
   }
 
   private static func digest(_ pair: String) -> String { String(repeating: pair, count: 32) }
@@ -100,7 +127,6 @@ enum SampleReport {
       bytes: 5_203_412_992, bitsPerWeight: 5.466, weightsBitsPerWeight: 4.156, referenceBytes: 15_231_233_024)
     report.layers = layers(&generator)
     report.folds = folds(&generator)
-    report.ledger = Report.Ledger(quantized: 196, copied: 143, dropped: 0)
     report.text = Report.Text(
       source: "wiki.test.txt", tokens: 49_248, windowLength: 512, digest: report.text?.digest ?? "")
     report.time = [

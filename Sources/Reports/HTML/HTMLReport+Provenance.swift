@@ -20,12 +20,7 @@ extension Report {
           }
         }
       }
-      let total = ledger.quantized + ledger.copied + ledger.dropped
-      page.element(
-        "p", ["class": "reading"],
-        text: "Bars are to the same scale. Of \(NumberText.count(total)) tensors in the checkpoint "
-          + "\(NumberText.count(ledger.quantized)) were quantized, \(NumberText.count(ledger.copied)) copied as they are and "
-          + "\(NumberText.count(ledger.dropped)) left out.")
+      page.element("p", ["class": "reading"], text: "Bars are to the same scale.")
     }
   }
 
