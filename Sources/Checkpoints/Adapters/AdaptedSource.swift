@@ -62,6 +62,9 @@ public struct AdaptedSource: WeightSource {
     return tensor
   }
 
+  /// Gives the memory of the base's mapped bytes back.
+  public func discardPages() { base.discardPages() }
+
   /// The type in which the base stores a tensor, or what a new tensor is derived from.
   public func storedType(_ name: String) -> DType? {
     base.info(name)?.dtype ?? changes[name].flatMap { base.info($0.source)?.dtype }
