@@ -48,7 +48,7 @@ extension Report {
           writeNumber(Double(one.expert), String(one.expert), &page)
           writeNumber(Double(one.tokens), NumberText.count(one.tokens), &page)
           writeNumber(Double(one.layer.quota), NumberText.count(one.layer.quota), &page)
-          page.element("td", ["class": one.help == nil ? "bad" : ""], text: Experts.text(one.help))
+          page.element("td", ["class": one.help == nil ? "w bad" : "w"], text: Experts.text(one.help))
         }
         page.newline()
       }
@@ -76,7 +76,7 @@ extension Report {
               "td", ["class": "w"], text: NumberBox.runs(which, limit: 24).joined(separator: ", "))
             writeNumber(
               Double(seen.min() ?? 0), Set(range).count == 1 ? range[0] : range.joined(separator: " … "), &page)
-            page.element("td", text: help)
+            page.element("td", ["class": "w"], text: help)
           }
           page.newline()
         }

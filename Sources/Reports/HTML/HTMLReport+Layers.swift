@@ -55,7 +55,7 @@ extension Report {
         let summary =
           rows.count == layers.count
           ? "All \(NumberText.count(layers.count)) linears, in checkpoint order; press a title to sort"
-          : "All \(NumberText.count(layers.count)) linears, experts of a layer together; press a title to sort"
+          : "All \(NumberText.count(layers.count)) linears, experts of a layer together by their median; press a title to sort"
         page.element("summary", text: summary)
         page.element("div", ["class": "card scroll"]) { writeLayerTable(rows, isSortable: true, &$0) }
       }
@@ -68,8 +68,8 @@ extension Report {
     let top = layers.lazy.compactMap(\.sqnr).filter(\.isFinite).max() ?? 1
     let hasBaseline = rows.contains { $0.gain != nil }
     let hasExperts = rows.contains { $0.layers.count > 1 }
-    var titles = ["Linear", hasExperts ? "#SQNR, dB; median of experts" : "#SQNR, dB"]
-    if hasExperts { titles += ["#Lowest, dB", "Lowest in"] }
+    var titles = ["Linear", "#SQNR, dB"]
+    if hasExperts { titles.append("#Lowest") }
     if hasBaseline { titles.append("#Over rounding, dB") }
     titles += ["#Cosine", "#Bits / weight", "Scheme"]
     writeTable(titles, isSortable: isSortable, into: &page) { page in
@@ -96,12 +96,13 @@ extension Report {
   /// The lowest SQNR of a row and the expert that has it.
   private func writeWorst(_ row: LayerRow, _ page: inout Markup) {
     guard row.layers.count > 1, let worst = row.worst, let sqnr = worst.sqnr else {
-      page.element("td", ["class": "n", "data-v": ""]) { _ in }
-      return page.element("td") { _ in }
+      return writeNumber(nil, "", &page)
     }
-    writeNumber(sqnr, NumberText.decibels(sqnr), &page)
-    let expert = LinearPlace.expert(worst.name).map { "expert \($0)" } ?? worst.name
-    page.element("td", ["title": worst.name, "data-v": expert], text: expert)
+    page.element("td", ["class": "n", "title": worst.name, "data-v": Self.sortKey(sqnr)]) { page in
+      page.write(NumberText.decibels(sqnr))
+      let owner = LinearPlace.expert(worst.name).map { "expert \($0)" } ?? worst.name
+      page.element("span", ["class": "sub"], text: " " + owner)
+    }
   }
 
   /// A name that may break after its dots.

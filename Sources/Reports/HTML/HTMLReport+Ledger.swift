@@ -30,7 +30,7 @@ extension Report {
 
   private func writeTotals(_ ledger: Ledger, _ page: inout Markup) {
     let totals = ledger.summary
-    let most = totals.values.map(\.bytes).max() ?? 1
+    let all = totals.values.reduce(0) { $0 + $1.bytes }
     writeTable(["Fate", "#Tensors", "#Source", "#Written", "Share of the source"], into: &page) { page in
       for kind in Ledger.Kind.allCases {
         guard let total = totals[kind], total.tensors > 0 else { continue }
@@ -44,7 +44,7 @@ extension Report {
           writeNumber(Double(total.bytesWritten), NumberText.bytes(total.bytesWritten), &page)
           page.element("td") { page in
             page.element("span", ["class": "meter long"]) {
-              let width = Whisker.percent(Double(total.bytes) / Double(max(1, most)))
+              let width = Whisker.percent(Double(total.bytes) / Double(max(1, all)))
               $0.element("i", ["style": "width:" + width]) { _ in }
             }
           }
