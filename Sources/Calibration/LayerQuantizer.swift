@@ -9,6 +9,8 @@ public struct LayerQuantizer: Sendable {
   let methods: [String: Method]
   /// Element type of integer scales, norms and biases as they are stored.
   let storedType: DType
+  /// Linears whose weights stay exactly as they are, so that nothing can be folded into or out of them.
+  let pinned: Set<String>
 
   /// A quantizer of one layer.
   ///
@@ -16,13 +18,23 @@ public struct LayerQuantizer: Sendable {
   ///   - schemes: how each linear is stored; full precision where there is none.
   ///   - methods: how each is prepared; ``Method/roundToNearest`` where there is none.
   ///   - storedType: the checkpoint's own type: BF16, F16 or F32.
+  ///   - pinned: linears whose weights stay exactly as they are.
   public init(
-    layer: DecoderLayer, schemes: [String: QuantizationScheme], methods: [String: Method], storedType: DType
+    layer: DecoderLayer, schemes: [String: QuantizationScheme], methods: [String: Method], storedType: DType,
+    pinned: Set<String> = []
   ) {
     self.layer = layer
     self.schemes = schemes
     self.methods = methods
     self.storedType = storedType
+    self.pinned = pinned
+  }
+
+  /// The folds of a block, or of an expert, that touch no pinned weights.
+  func folds(_ isWanted: (Fold) -> Bool) -> [Fold] {
+    layer.layout.folds.filter { fold in
+      isWanted(fold) && !pinned.contains(fold.sourceName) && pinned.isDisjoint(with: fold.linears)
+    }
   }
 
   /// The element type of a scheme's scales: the checkpoint's; halves cannot hold the small scales of float8.

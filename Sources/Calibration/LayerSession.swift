@@ -114,7 +114,7 @@ public final class LayerSession {
     }
     let (tables, seen) = (tables, statistics)
     let search = BlockSearch(
-      quantizer: quantizer, names: names, folds: layer.layout.folds.filter { $0.block == block }, initial: initial,
+      quantizer: quantizer, names: names, folds: quantizer.folds { $0.block == block }, initial: initial,
       biases: biases, norms: [:], statistics: { [self] in seen[reads($0)] ?? InputStatistics(channels: 0, groupSize: 0) },
       output: { (layer: DecoderLayer) throws(ModelError) in
         try layer.delta(block, of: heldOut, sequences: sequences, tables: tables)

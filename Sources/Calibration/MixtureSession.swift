@@ -94,7 +94,7 @@ final class MixtureSession {
       biases[name] = linear.bias
       session.maxima[name] = statistics(name, layer).maximum
     }
-    let folds = layer.layout.folds.filter { $0.block == .feedForward && $0.expert == nil }
+    let folds = quantizer.folds { $0.block == .feedForward && $0.expert == nil }
     let search = BlockSearch(
       quantizer: quantizer, names: names, folds: folds, initial: initial, biases: biases, norms: [:],
       statistics: { [self] in statistics($0, layer) },
@@ -162,7 +162,7 @@ final class MixtureSession {
     for name in names { session.maxima[name] = statistics[layer.layout.linear(name)?.reads ?? name]?.maximum }
     let before = try heldOutRows(of: expert, states)
     let search = BlockSearch(
-      quantizer: quantizer, names: names, folds: layer.layout.folds.filter { $0.expert == expert }, initial: initial,
+      quantizer: quantizer, names: names, folds: quantizer.folds { $0.expert == expert }, initial: initial,
       biases: biases, norms: session.result.norms,
       statistics: { statistics[layer.layout.linear($0)?.reads ?? $0] ?? InputStatistics.uniform(channels: 0) },
       output: { [self] (candidate: DecoderLayer) throws(ModelError) in

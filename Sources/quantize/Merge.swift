@@ -1,4 +1,4 @@
-import ArgumentParser
+public import ArgumentParser
 import Checkpoints
 import Foundation
 import Pipeline
