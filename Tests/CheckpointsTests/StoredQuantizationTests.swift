@@ -125,6 +125,9 @@ import Testing
       let own = linear.configuration[key]?.compactText ?? ""
       Self.refusal(linear, "\(key) is \(own), but model/quantize_config.json says \(value.compactText)")
     }
+    var other = try StoredLinear.vector("awq_gemm_g32")
+    other.files["quant_config.json"] = ["w_bit": 4, "q_group_size": 32, "zero_point": true, "version": "GEMM"]
+    #expect(try other.quantization()?.method == "awq")
     linear.files = ["hf_quant_config.json": ["quantization": ["quant_algo": "FP8"]]]
     Self.refusal(linear, "quant_method is \"gptq\", but model/hf_quant_config.json describes \"modelopt\"")
   }
@@ -242,6 +245,11 @@ import Testing
       linear,
       "quant_method \"mlx\" is not read; give the model in full precision, or quantized as compressed-tensors, "
         + "fp8, fbgemm_fp8, awq, gptq, mxfp4 or modelopt", in: "config.json: quantization")
+    linear.configuration = ["group_size": 64, "bits": 4]
+    Self.refusal(
+      linear,
+      "quant_method \"mlx\" is not read; give the model in full precision, or quantized as compressed-tensors, "
+        + "fp8, fbgemm_fp8, awq, gptq, mxfp4 or modelopt")
   }
 
   // MARK: Real checkpoints
