@@ -93,6 +93,25 @@ import Testing
     #expect(zip(found, expected).allSatisfy { abs($0 - $1) <= 3e-7 })
   }
 
+  @Test func `the worked example of fused experts`() throws {
+    var example = try SpoiltAdapter("moe-down")
+    example.configuration["r"] = 2
+    example.configuration["lora_alpha"] = 2
+    let name = "base_model.model.model.layers.0.mlp.experts."
+    example.tensors = [
+      (name + "lora_A.weight", Tensor([4, 1], floats: [1, 2, 3, 4])),
+      (name + "lora_B.weight", Tensor([1, 4], floats: [10, 20, 30, 40])),
+    ]
+    let fused = "model.layers.0.mlp.experts."
+    // That gate_up_proj is [experts, 2, 1] tells how the square down_proj lies.
+    let base = MemorySource([
+      (fused + "gate_up_proj", Tensor([2, 2, 1], floats: [0, 0, 0, 0])),
+      (fused + "down_proj", Tensor([2, 1, 1], floats: [0, 0])),
+    ])
+    let source = try AdaptedSource(base, adapter: example.adapter())
+    #expect(try source.tensor(fused + "down_proj").floats() == [70, 220])
+  }
+
   @Test(arguments: ["lora", "rslora", "dora", "patterns", "embedding", "embedding-dora", "tokens", "saved"])
   func `rows asked for in any ranges are the rows of the merged tensor`(_ name: String) throws {
     let source = try AdapterVector(name: name, base: "llama").source()

@@ -118,7 +118,7 @@ import Testing
       says: "lora_magnitude_vector has 5 values"),
     .tensor(
       "base_model.model.model.layers.0.input_layernorm.weight", zeros([5]), vector: "saved",
-      says: "weight is [5], the base has [8]"),
+      says: "weight is [5], the base has F32 [8]"),
     .tensor("base_model.model.lm_head.weight", zeros([12, 8]), vector: "saved", says: "10 rows and the head 12"),
     .set("trainable_token_indices", ["embed_tokens": [3, 10]], vector: "tokens", says: "token 10", "10 rows"),
   ]
