@@ -54,12 +54,14 @@ struct LayerPass {
 
   /// Quantizes a unit and writes its tensors, in the plan's order.
   func run(
-    _ unit: QuantizationPlan.Unit, write: (String, Tensor) throws -> Void
+    _ unit: QuantizationPlan.Unit, progress: (_ step: Int) -> Void = { _ in },
+    write: (String, Tensor) throws -> Void
   ) throws -> UnitOutcome {
     var outcome = UnitOutcome(unit: unit.title, layer: unit.layer)
     let session = try unit.layer.map { try self.session(layer: $0) }
     let prefix = unit.layer.map(model.layerPrefix) ?? ""
-    for step in unit.steps {
+    for (index, step) in unit.steps.enumerated() {
+      progress(index)
       try Interruption.check("stopped in \(unit.title); continue with --resume")
       switch step {
       case .keep(let name):
