@@ -125,10 +125,8 @@ public struct LanguageModel: Sendable {
     } else {
       result.weight = .dense(try tensor(name + ".weight"))
     }
-    if case .rows(let rows) = result.weight,
-      let merged = try wrapped({ () throws(CheckpointError) in try checkpoint.adapted(rows, module: name) })
-    {
-      result.weight = .rows(merged)
+    if checkpoint.adapter != nil, case .rows(let rows) = result.weight {
+      result.weight = .rows(try wrapped { () throws(CheckpointError) in try checkpoint.adapted(rows, module: name) })
       result.codes = nil
     }
     return result
