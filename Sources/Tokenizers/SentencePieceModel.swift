@@ -36,6 +36,12 @@ struct SentencePieceModel {
   private var escapesSpaces = true
 
   init(_ bytes: [UInt8], file: String) throws(TokenizerError) {
+    guard !Self.isTiktoken(bytes) else {
+      throw .malformed(
+        file: file, component: "first line", expected: "a SentencePiece model",
+        found: "a tiktoken vocabulary, which lacks its pattern and special tokens: "
+          + "save the model's tokenizer.json beside it (transformers' save_pretrained writes one)")
+    }
     var message = Protobuf(bytes, file: file)
     while let (field, value) = try message.next() {
       switch (field, value) {
@@ -46,6 +52,16 @@ struct SentencePieceModel {
       }
     }
     try check(file)
+  }
+
+  /// Whether the first line is a token in base64 and its rank.
+  private static func isTiktoken(_ bytes: [UInt8]) -> Bool {
+    let parts = bytes.prefix(400).prefix { $0 != 0x0A }.split(separator: 0x20, omittingEmptySubsequences: false)
+    guard parts.count == 2, !parts[0].isEmpty, parts[0].count % 4 == 0 else { return false }
+    return parts[1].allSatisfy { (0x30...0x39).contains($0) }
+      && parts[0].allSatisfy {
+        Unicode.Scalar($0).properties.isAlphabetic && $0 < 0x80 || "0123456789+/=".utf8.contains($0)
+      }
   }
 
   private static func piece(_ message: Protobuf, _ index: Int) throws(TokenizerError) -> Piece {

@@ -89,3 +89,90 @@ import Testing
     }
   }
 }
+
+/// What is refused, and what becomes of rendered dialogues.
+@Suite struct ChatTemplateRefusalTests {
+  private static let loop =
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}"
+    + "{% endfor %}"
+  private static let prompt = "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+
+  private static func message(_ template: String, eos: String? = nil) -> String {
+    do {
+      return try ChatTemplate(recognizing: template, bos: nil, eos: eos, file: "t").name
+    } catch { return "\(error)" }
+  }
+
+  @Test func `a template that prints more than its form is refused`() {
+    let (loop, prompt) = (Self.loop, Self.prompt)
+    #expect(Self.message(loop + prompt) == "ChatML")
+    #expect(
+      Self.message("{{ messages }}\nand so on")
+        == "t: the chat template is of no form that is known here (it starts \"{{ messages }} and so on\"); give texts "
+        + "that are already rendered, as lines with \"text\" in a .jsonl file or as plain text")
+    #expect(Self.message("{{ 'x").contains("a tag or a string that never ends"))
+    #expect(Self.message(loop + "{{ '<|think|>' }}" + prompt).contains("looks like ChatML, but has <|think|>"))
+    #expect(
+      Self.message("{{ 'You are always very polite.' }}" + loop + prompt).contains("but prints \"You are always very"))
+    #expect(Self.message("\n" + loop + "x" + prompt).contains("but prints text between its tags"))
+    #expect(
+      Self.message("{% set x = messages[0]['content'] | upper %}" + loop + prompt).contains("what is said (upper)"))
+    #expect(
+      Self.message(loop + prompt + "{{ eos_token }}").contains("prints the end token, and the tokenizer names none"))
+    #expect(Self.message("").contains("no form that is known"))
+  }
+
+  @Test func `dialogues that a form does not take are refused`() throws {
+    func words(_ form: String, _ messages: [ChatMessage]) throws -> String {
+      let entry = try #require(
+        Vectors.load("chats")["templates"]?.arrayValue?.first { $0["name"]?.stringValue == form })
+      let template = try ChatTemplate(
+        recognizing: try #require(entry["template"]?.stringValue), bos: "<s>", eos: "</s>")
+      do {
+        return try template.render(messages, addGenerationPrompt: true)
+      } catch { return "\(error)" }
+    }
+    #expect(try words("gemma 2", [ChatMessage(.system, "x")]).contains("system message, and Gemma takes none"))
+    #expect(
+      try words("gemma 3", [ChatMessage(.user, "x"), ChatMessage(.user, "y")])
+        == "the dialogue has turn 2 from the user; Gemma wants user and assistant in turn")
+    #expect(try words("mistral 1", [ChatMessage(.system, "x")]).contains("takes none"))
+    #expect(try words("gpt-oss", [ChatMessage(.assistant, "<|channel|>final<|message|>")]).contains("channels"))
+    #expect(try words("chatml", []) == "the dialogue has no messages")
+  }
+
+  @Test func `no damaged template makes the reader trap`() throws {
+    let texts = (Vectors.load("chats")["templates"]?.arrayValue ?? []).compactMap { $0["template"]?.stringValue }
+    var generator = SeededGenerator(seed: 11)
+    for _ in 0..<1500 {
+      var text = Array(try #require(texts.randomElement(using: &generator)).unicodeScalars)
+      for _ in 0..<Int.random(in: 1...4, using: &generator) where !text.isEmpty {
+        let place = Int.random(in: text.indices, using: &generator)
+        switch Int.random(in: 0..<3, using: &generator) {
+        case 0: text.remove(at: place)
+        case 1:
+          text.insert(["{", "}", "%", "\"", "\\", "-", "#", "["].randomElement(using: &generator) ?? "{", at: place)
+        default: text.removeSubrange(place..<min(text.count, place + Int.random(in: 1...40, using: &generator)))
+        }
+      }
+      if let template = try? ChatTemplate(recognizing: String(scalars: text), bos: "<s>", eos: "</s>") {
+        _ = try? template.render([ChatMessage(.user, "a"), ChatMessage(.assistant, "b")], addGenerationPrompt: true)
+      }
+    }
+  }
+
+  @Test(.enabled(if: SharedFolder.exists, "needs the shared folder's tokenizers"))
+  func `a rendered dialogue holds the special tokens, the begin token once`() throws {
+    let folder = try #require(SharedFolder.path) + "/tokenizers/"
+    func data(_ path: String) throws -> Data { try Data(contentsOf: URL(filePath: folder + path)) }
+    let tokenizer = try Tokenizer(json: data("llama3.1/tokenizer.json"), file: "llama3.1")
+    let source = String(decoding: try data("chat-templates/meta-llama-Llama-3.1-8B-Instruct.jinja"), as: UTF8.self)
+    let template = try ChatTemplate(recognizing: source, bos: "<|begin_of_text|>", eos: "<|eot_id|>")
+    let text = try template.render(
+      [ChatMessage(.user, "Hi"), ChatMessage(.assistant, "Yo")], addGenerationPrompt: false)
+    let ids = tokenizer.encode(text, addingSpecialTokens: false)
+    #expect(ids.first == 128000 && ids.count { $0 == 128000 } == 1)
+    #expect(ids.count { $0 == 128006 } == 3 && ids.count { $0 == 128007 } == 3 && ids.count { $0 == 128009 } == 3)
+    #expect(tokenizer.decode(ids, skippingSpecialTokens: false) == text)
+  }
+}

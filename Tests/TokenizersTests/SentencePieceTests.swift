@@ -66,6 +66,8 @@ import Testing
     #expect(message([]) == "t.model: pieces: expected a SentencePiece model with at least one piece, found none")
     #expect(message([0x0A, 0x05, 0x0A]).contains("at most 1 bytes, found 5 bytes"))
     #expect(message(Array("hello".utf8)).hasPrefix("t.model: byte"))
+    #expect(
+      message(Array("IQ== 0\nIg== 1\n".utf8)).contains("first line: expected a SentencePiece model, found a tiktoken"))
     #expect(message([0x80]).contains("a number that ends"))
     let piece: [UInt8] = [0x0A, 0x03, 0x0A, 0x01, 0x61]
     let bpe: [UInt8] = [0x12, 0x02, 0x18, 0x02]
