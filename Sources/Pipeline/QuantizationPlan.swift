@@ -54,7 +54,8 @@ public struct QuantizationPlan: Sendable {
         for module in model.layouts[layer].modules { builder.module(module, model.layerPrefix(layer)) }
       }
     }
-    for layer in model.configuration.layerCount..<model.configuration.layerCount + model.configuration.predictionLayers {
+    for layer in model.configuration.layerCount..<model.configuration.layerCount + model.configuration.predictionLayers
+    {
       builder.unit("prediction layer \(layer)") { builder in
         builder.modules(below: model.layerPrefix(layer))
       }

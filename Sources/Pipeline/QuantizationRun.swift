@@ -74,7 +74,7 @@ public struct QuantizationRun: Sendable {
     plan = try QuantizationPlan(model, recipe: recipe)
     if recipe.needsCalibration {
       let inputs = try ModelInputs(model)
-      let text = try TextSource(recipe.calibration)
+      let text = try TextSource(recipe.calibration, chatTemplate: { try inputs.chatTemplate() })
       let length = min(recipe.sequenceLength, model.configuration.maximumPositions)
       let windows = try TokenWindows(
         text, tokenizer: inputs.tokenizer, separator: inputs.separator, begin: inputs.windowBegin,

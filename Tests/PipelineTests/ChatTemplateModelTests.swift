@@ -2,6 +2,7 @@ import Foundation
 import Pipeline
 import TestSupport
 import Testing
+import Tokenizers
 
 /// Where a model's chat template comes from.
 @Suite struct ChatTemplateModelTests {
