@@ -197,8 +197,7 @@ public struct QuantizationRun: Sendable {
     to writer: consuming Writer, digest: String, clock: inout StageClock, progress: ProgressHandler
   ) throws -> Outcome {
     let pass = try LayerPass(
-      model: model, plan: plan, texts: texts, memory: memory, spillFolder: spillFolder,
-      quota: request.recipe.expertTokens)
+      model: model, texts: texts, memory: memory, spillFolder: spillFolder, quota: request.recipe.expertTokens)
     var outcomes = writer.notes.map { UnitOutcome($0) }
     let finished = outcomes.count
     for (index, unit) in plan.units.enumerated() {

@@ -53,6 +53,11 @@ import Testing
     let outcome = try run.execute()
     // Nothing of the source is lost in silence, and what is a router, a norm or a sink stays what it was.
     #expect(outcome.ledger.entries.count == run.model.checkpoint.weights.tensors.count)
+    let artifact = try Artifact(path: output)
+    for entry in outcome.ledger.entries where entry.fate.kind == .copied {
+      let (old, new) = (try run.model.tensor(entry.name), try artifact.tensor(entry.name))
+      #expect(old.withBytes { a in new.withBytes { a.elementsEqual($0) } }, "\(entry.name) is carried over bit for bit")
+    }
     for plan in run.plan.linears where run.model.linear(named: plan.name)?.isRouter == true {
       #expect(plan.scheme == nil)
     }
