@@ -5,6 +5,7 @@ import Models
 import Quantization
 import Reports
 import StrictJSON
+import Tensors
 import TestSupport
 import Testing
 
