@@ -9,7 +9,7 @@ extension LanguageModel {
       let prefix = layerPrefix(index)
       for module in layouts[index].modules {
         switch module {
-        case .norm(let name, let count): try check(prefix + name + ".weight", [count])
+        case .norm(let name, let shape): try check(prefix + name + ".weight", shape)
         case .vector(let name, let count): try check(prefix + name, [count])
         case .linear(let linear): try check(linear, prefix)
         }
@@ -29,7 +29,9 @@ extension LanguageModel {
     let name = prefix + linear.name
     if quantization?.scheme(of: name) == nil {
       if let stack = linear.stack {
-        try check(prefix + stack.tensor, [stack.count, linear.inFeatures, linear.outFeatures])
+        let (outer, inner) =
+          stack.isTransposed ? (linear.inFeatures, linear.outFeatures) : (linear.outFeatures, linear.inFeatures)
+        try check(prefix + stack.tensor, [stack.count, outer, inner])
       } else {
         try check(name + ".weight", [linear.outFeatures, linear.inFeatures])
       }

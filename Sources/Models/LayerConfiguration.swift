@@ -157,6 +157,8 @@ public struct GroupedAttention: Hashable, Sendable {
   public var hasQueryKeyValueBias = false
   /// Whether o has a bias.
   public var hasOutputBias = false
+  /// Bound of queries, keys and values before they turn (OLMoE).
+  public var clip: Float?
   /// The output projection's module.
   public var outputName = "self_attn.o_proj"
 
@@ -242,9 +244,25 @@ public struct MixtureOfExperts: Hashable, Sendable {
   public enum Storage: Hashable, Sendable {
     /// A module for each projection of each expert; names of gate, up and down.
     case modules(gate: String, up: String, down: String)
-    /// `gate_up_proj` [experts, in, 2·width] with gate and up in turns, `down_proj` [experts, width, out], and their
-    /// biases (gpt-oss).
-    case stackedInTurns
+    /// One tensor for gate and up of all experts, one for down.
+    case stacked(Stacks)
+  }
+
+  /// Tensors of several experts, `[experts, out, in]`; an expert's linears are called after them.
+  public struct Stacks: Hashable, Sendable {
+    /// Module of gate and up, and of down.
+    public var gateUp = "gate_up_proj", down = "down_proj"
+    /// What follows a module in its tensor's name.
+    public var suffix = ""
+    /// Whether the tensors lie as `[experts, in, out]`.
+    public var isTransposed = false
+    /// Whether gates and ups take turns; otherwise all gates come first.
+    public var takesTurns = false
+    /// Whether `MODULE_bias` [experts, out] are there.
+    public var hasBias = false
+
+    /// Stacks without biases.
+    public init() {}
   }
 
   /// An expert that sees every token.
@@ -260,6 +278,9 @@ public struct MixtureOfExperts: Hashable, Sendable {
       self.gateName = gateName
     }
   }
+
+  /// More experts than any model has; configurations that say more are refused.
+  static let most = 65_536
 
   /// Number of experts.
   public var count: Int

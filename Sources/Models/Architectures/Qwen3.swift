@@ -18,8 +18,10 @@ extension Architecture {
 
 extension ConfigurationReader {
   /// Attention as all Qwen 3 models have it.
-  func qwen3Attention() throws(ModelError) -> GroupedAttention {
-    var attention = try groupedAttention(headDimension: 128)
+  func qwen3Attention(
+    headDimension: Int? = 128, keyValueHeads: Int = 32
+  ) throws(ModelError) -> GroupedAttention {
+    var attention = try groupedAttention(headDimension: headDimension, keyValueHeads: keyValueHeads)
     attention.hasQueryKeyValueBias = try flag("attention_bias", default: false)
     attention.hasOutputBias = attention.hasQueryKeyValueBias
     attention.headNorms = .init(.head)
