@@ -29,9 +29,7 @@ extension LanguageModel {
     let name = prefix + linear.name
     if quantization?.scheme(of: name) == nil {
       if let stack = linear.stack {
-        let (outer, inner) =
-          stack.isTransposed ? (linear.inFeatures, linear.outFeatures) : (linear.outFeatures, linear.inFeatures)
-        try check(prefix + stack.tensor, [stack.count, outer, inner])
+        try check(stack, of: linear, prefix + stack.tensor)
       } else {
         try check(name + ".weight", [linear.outFeatures, linear.inFeatures])
       }
@@ -45,6 +43,17 @@ extension LanguageModel {
           file: checkpoint.name, name: name + ".bias", problem: "is there, but the configuration has no such bias")
       }
     }
+  }
+
+  private func check(
+    _ stack: LayerLayout.Linear.Stack, of linear: LayerLayout.Linear, _ name: String
+  ) throws(ModelError) {
+    if let info = checkpoint.weights.info(name), info.dtype.isFullPrecision, linear.isTransposed(in: info.shape) != nil
+    {
+      return
+    }
+    let extents = [linear.outFeatures, linear.inFeatures]
+    try check(name, Shape([stack.count] + (stack.order == .inOut ? extents.reversed() : extents)))
   }
 
   /// Refuses tensors whose mere presence means another arithmetic.

@@ -117,10 +117,10 @@ public struct LanguageModel: Sendable {
         result.weight = .rows(weight.rows)
         result.codes = weight
       }
-    } else if let stack = layout?.stack {
+    } else if let layout, let stack = layout.stack {
       let all = try tensor(weightTensor(ofLinear: name))
       result.weight =
-        stack.isTransposed
+        layout.isTransposed(in: all.shape) ?? false
         ? .rows(WeightRows(transposing: all, index: stack.index))
         : .dense(all.rows(stack.index..<stack.index + 1).reshaped(to: [rows, columns]))
     } else {

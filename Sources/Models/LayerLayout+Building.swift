@@ -174,7 +174,7 @@ struct LayoutBuilder {
       let name = "\(m.prefix)\(expert).\(module)"
       var linear = LayerLayout.Linear(name: name, outFeatures: rows, inFeatures: columns, reads: name)
       linear.stack = .init(
-        tensor: m.prefix + module + stacks.suffix, index: expert, count: m.count, isTransposed: stacks.isTransposed)
+        tensor: m.prefix + module + stacks.suffix, index: expert, count: m.count, order: stacks.order)
       if stacks.hasBias { linear.bias = .row(of: m.prefix + module + "_bias", index: expert) }
       linear.expert = expert
       return linear

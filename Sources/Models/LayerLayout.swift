@@ -39,8 +39,20 @@ public struct LayerLayout: Sendable {
       public let index: Int
       /// How many there are.
       public let count: Int
-      /// Whether the tensor is `[experts, in, out]`; otherwise `[experts, out, in]`.
-      public let isTransposed: Bool
+      /// How a matrix lies.
+      public let order: MixtureOfExperts.Stacks.Order
+    }
+
+    /// Whether a stack of these extents holds `[in, out]`; `nil` if it does not fit at all.
+    func isTransposed(in shape: Shape) -> Bool? {
+      guard let stack else { return nil }
+      switch stack.order {
+      case .outIn where shape == [stack.count, outFeatures, inFeatures]: return false
+      case .either where shape == [stack.count, outFeatures, inFeatures]: return false
+      case .inOut where shape == [stack.count, inFeatures, outFeatures]: return true
+      case .either where shape == [stack.count, inFeatures, outFeatures]: return true
+      case .outIn, .inOut, .either: return nil
+      }
     }
   }
 

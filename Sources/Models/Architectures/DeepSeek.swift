@@ -95,6 +95,7 @@ extension ConfigurationReader {
   ) throws(ModelError) -> ModelConfiguration {
     try requireFullAttention()
     let turning = try count("qk_rope_head_dim", default: 64)
+    guard turning % 2 == 0 else { throw refusal("qk_rope_head_dim", "is \(turning), rotation needs an even number") }
     let rotary = try rotaryEmbedding(dimension: turning)
     let queryRank = isNull("q_lora_rank") ? nil : try count("q_lora_rank", default: 1536)
     var attention = LatentAttention(

@@ -19,7 +19,7 @@ extension Architecture {
     mixture.router = "mlp.router"
     mixture.hasRouterBias = true
     var stacks = MixtureOfExperts.Stacks()
-    stacks.isTransposed = true
+    stacks.order = .inOut
     stacks.takesTurns = true
     stacks.hasBias = true
     mixture.storage = .stacked(stacks)

@@ -23,7 +23,8 @@ extension Architecture {
     let base = 5e5
     let full = try reader.rotaryEmbedding(dimension: dimension, defaultBase: base, layerType: "full_attention")
     let local = try reader.localRotaryEmbedding(dimension: dimension, base: base)
-    guard local.base == full.base || reader.value("rope_theta") == nil else {
+    let hasLocal = try reader.hasLocalRotaryEmbedding()
+    guard local.base == full.base || hasLocal else {
       throw reader.refusal(
         "rope_theta", "is \(full.base); implementations differ in whether layers with a window turn by it, too")
     }
@@ -76,9 +77,14 @@ extension ConfigurationReader {
     return attention
   }
 
+  /// Whether `rope_parameters` has an entry for layers with a window.
+  fileprivate func hasLocalRotaryEmbedding() throws(ModelError) -> Bool {
+    try nested("rope_parameters")?.value("sliding_attention") != nil
+  }
+
   /// The embedding of layers with a window: that of `rope_parameters`, or unstretched by a base.
   func localRotaryEmbedding(dimension: Int, base: Double) throws(ModelError) -> RotaryEmbedding {
-    guard try nested("rope_parameters")?.value("sliding_attention") != nil else {
+    guard try hasLocalRotaryEmbedding() else {
       return RotaryEmbedding(base: base, dimension: dimension)
     }
     return try rotaryEmbedding(dimension: dimension, layerType: "sliding_attention")

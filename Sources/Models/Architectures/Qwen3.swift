@@ -6,7 +6,7 @@ extension Architecture {
     let style = try reader.normStyle()
     let feedForward = try reader.denseFeedForward()
     return try reader.model(
-      understood: ConfigurationReader.qwenKeys,
+      understood: ConfigurationReader.qwenKeys.union(["use_qk_norm"]),
       rotaries: [try reader.rotaryEmbedding(dimension: attention.headDimension)], style: style
     ) { index throws(ModelError) in
       attention.window = windows[index]
@@ -25,6 +25,7 @@ extension ConfigurationReader {
     attention.hasQueryKeyValueBias = try flag("attention_bias", default: false)
     attention.hasOutputBias = attention.hasQueryKeyValueBias
     attention.headNorms = .init(.head)
+    guard try flag("use_qk_norm", default: true) else { throw refusal("use_qk_norm", "is false, expected true") }
     return attention
   }
 }

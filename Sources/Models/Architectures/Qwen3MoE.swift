@@ -14,7 +14,8 @@ extension Architecture {
       throw reader.refusal("norm_topk_prob", "is false, expected true")
     }
     var stacks = MixtureOfExperts.Stacks()
-    stacks.isTransposed = true
+    // Released files lie [in, out], files that are saved again [out, in].
+    stacks.order = .either
     let experts = try reader.qwenExperts(
       routing: Routing(.softmax, normalizes: true), storage: .stacked(stacks),
       default: (experts: 60, perToken: 4, width: 1408))
@@ -31,7 +32,8 @@ extension ConfigurationReader {
     let windows = try qwenMoEWindows()
     let style = try normStyle()
     return try model(
-      understood: Self.qwenKeys.union(["num_experts", "num_local_experts"]),
+      understood: Self.qwenKeys.union(["num_experts", "num_local_experts"])
+        .union(attention.headNorms == nil ? [] : ["use_qk_norm"]),
       rotaries: [try rotaryEmbedding(dimension: attention.headDimension)], style: style
     ) { index throws(ModelError) in
       attention.window = windows[index]
