@@ -34,4 +34,7 @@ public struct ExpertUse: Sendable, Equatable {
   public var counts: [Int]
   /// Experts below the quota.
   public var helped: [Int: Help] = [:]
+
+  /// Counts before any help.
+  public init(counts: [Int]) { self.counts = counts }
 }

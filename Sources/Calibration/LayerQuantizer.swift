@@ -9,6 +9,8 @@ public struct LayerQuantizer: Sendable {
   let methods: [String: Method]
   /// Element type of integer scales, norms and biases as they are stored.
   let storedType: DType
+  /// Linears whose weights stay exactly as they are, so that nothing can be folded into or out of them.
+  let pinned: Set<String>
 
   /// A quantizer of one layer.
   ///
@@ -16,13 +18,23 @@ public struct LayerQuantizer: Sendable {
   ///   - schemes: how each linear is stored; full precision where there is none.
   ///   - methods: how each is prepared; ``Method/roundToNearest`` where there is none.
   ///   - storedType: the checkpoint's own type: BF16, F16 or F32.
+  ///   - pinned: linears whose weights stay exactly as they are.
   public init(
-    layer: DecoderLayer, schemes: [String: QuantizationScheme], methods: [String: Method], storedType: DType
+    layer: DecoderLayer, schemes: [String: QuantizationScheme], methods: [String: Method], storedType: DType,
+    pinned: Set<String> = []
   ) {
     self.layer = layer
     self.schemes = schemes
     self.methods = methods
     self.storedType = storedType
+    self.pinned = pinned
+  }
+
+  /// The folds of a block, or of an expert, that touch no pinned weights.
+  func folds(_ isWanted: (Fold) -> Bool) -> [Fold] {
+    layer.layout.folds.filter { fold in
+      isWanted(fold) && !pinned.contains(fold.sourceName) && pinned.isDisjoint(with: fold.linears)
+    }
   }
 
   /// The element type of a scheme's scales: the checkpoint's; halves cannot hold the small scales of float8.
@@ -37,8 +49,14 @@ public struct LayerQuantizer: Sendable {
     return PreparedWeight(linear.rows, scheme: scheme, storedType: type)
   }
 
+  /// Tokens for each channel of a block of second moments below which they are not worth keeping: what few tokens say
+  /// of how channels go together is mostly chance, and means and variances stand in for it.
+  static let tokensPerMoment = 8
+
   /// Empty statistics for a linear's input; blocks of second moments where clipping will want them.
-  func statistics(_ name: String) -> InputStatistics {
+  ///
+  /// - Parameter tokens: how many will be added.
+  func statistics(_ name: String, tokens: Int) -> InputStatistics {
     guard let linear = layer.layout.linear(name) else { return InputStatistics(channels: 0, groupSize: 0) }
     // Linears that read the same input may have groups of different sizes; the first one's count.
     let readers = layer.layout.linears.filter { $0.reads == linear.reads && $0.expert == linear.expert }
@@ -50,6 +68,7 @@ public struct LayerQuantizer: Sendable {
         weights.granularity, outFeatures: reader.outFeatures, inFeatures: reader.inFeatures)
       return grid.columnsPerScale
     }
-    return InputStatistics(channels: linear.inFeatures, groupSize: sizes.max() ?? 0)
+    let size = sizes.max() ?? 0
+    return InputStatistics(channels: linear.inFeatures, groupSize: tokens >= Self.tokensPerMoment * size ? size : 0)
   }
 }

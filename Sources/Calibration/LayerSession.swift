@@ -98,7 +98,7 @@ public final class LayerSession {
     }
     let names = linears(of: block)
     var statistics: [String: InputStatistics] = [:]
-    for name in names { statistics[reads(name)] = quantizer.statistics(reads(name)) }
+    for name in names { statistics[reads(name)] = quantizer.statistics(reads(name), tokens: .max) }
     let heldOut = try states.heldOut.read(0)
     let sequences = states.heldOut.chunks[0]
     try layer.advance(states.search, through: block, tables: tables) { name, input, _ in
@@ -114,7 +114,7 @@ public final class LayerSession {
     }
     let (tables, seen) = (tables, statistics)
     let search = BlockSearch(
-      quantizer: quantizer, names: names, folds: layer.layout.folds.filter { $0.block == block }, initial: initial,
+      quantizer: quantizer, names: names, folds: quantizer.folds { $0.block == block }, initial: initial,
       biases: biases, norms: [:], statistics: { [self] in seen[reads($0)] ?? InputStatistics(channels: 0, groupSize: 0) },
       output: { (layer: DecoderLayer) throws(ModelError) in
         try layer.delta(block, of: heldOut, sequences: sequences, tables: tables)

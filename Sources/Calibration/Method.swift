@@ -20,4 +20,16 @@ public struct FoldOutcome: Sendable, Equatable {
   public let lossWith: Double
   /// Why it was not kept.
   public let reason: String?
+
+  /// An outcome.
+  public init(
+    title: String, isKept: Bool, alpha: Double, lossWithout: Double, lossWith: Double, reason: String?
+  ) {
+    self.title = title
+    self.isKept = isKept
+    self.alpha = alpha
+    self.lossWithout = lossWithout
+    self.lossWith = lossWith
+    self.reason = reason
+  }
 }

@@ -51,9 +51,13 @@ public struct LanguageModel: Sendable {
   }
 
   /// What is known of a linear by its full name; `nil` for both ends of the model.
+  ///
+  /// Layers behind the last one, which predict further tokens, are as the last one is.
   public func linear(named name: String) -> LayerLayout.Linear? {
-    guard let (layer, local) = names.place(name), layouts.indices.contains(layer) else { return nil }
-    return layouts[layer].linear(local)
+    guard let (layer, local) = names.place(name), layer < layouts.count + configuration.predictionLayers else {
+      return nil
+    }
+    return layouts[min(layer, layouts.count - 1)].linear(local)
   }
 
   /// Extents of a linear by its full name, `[outFeatures, inFeatures]`; the embedding and the head are linears too.
@@ -83,10 +87,12 @@ public struct LanguageModel: Sendable {
 
   /// The full-precision type of a linear's weights, in which scales and kept values are stored.
   public func storedType(ofLinear name: String) throws(ModelError) -> DType {
-    if let info = checkpoint.weights.info(weightTensor(ofLinear: name)), info.dtype.isFullPrecision {
-      return info.dtype
+    if let quantization, quantization.scheme(of: name) != nil { return quantization.storedType }
+    let tensor = weightTensor(ofLinear: name)
+    guard let info = checkpoint.weights.info(tensor) else {
+      throw .checkpoint(.missingTensor(tensor, file: checkpoint.name))
     }
-    return try linear(name).rows.storedType
+    return info.dtype
   }
 
   // MARK: Loading
@@ -111,7 +117,7 @@ public struct LanguageModel: Sendable {
           of: name, outFeatures: rows, inFeatures: columns, from: checkpoint.weights, file: checkpoint.name)
       }
       // Our own artifacts, and what runtimes read, are multiplied with as they are; other layouts are decoded.
-      if quantization.method == "compressed-tensors", let codes = weight.codes {
+      if quantization.method == "compressed-tensors", checkpoint.adapter == nil, let codes = weight.codes {
         result.weight = .quantized(try wrapped(codes).packed())
       } else {
         result.weight = .rows(weight.rows)
@@ -125,6 +131,10 @@ public struct LanguageModel: Sendable {
         : .dense(all.rows(stack.index..<stack.index + 1).reshaped(to: [rows, columns]))
     } else {
       result.weight = .dense(try tensor(name + ".weight"))
+    }
+    if checkpoint.adapter != nil, case .rows(let rows) = result.weight {
+      result.weight = .rows(try wrapped { () throws(CheckpointError) in try checkpoint.adapted(rows, module: name) })
+      result.codes = nil
     }
     return result
   }

@@ -8,145 +8,182 @@ internal import Tensors
 
 /// The one pass over a model: hidden states move up layer by layer, and each unit is quantized as they pass.
 struct LayerPass {
-  /// What one unit became.
-  struct Result {
-    /// The tensors to write, in the plan's order.
-    var tensors: [(name: String, tensor: Tensor)] = []
-    var folds: [FoldOutcome] = []
-  }
-
   private let model: LanguageModel
-  private let plans: [String: LinearPlan]
-  private let chunks: [[[Int]]]
-  private let heldOutSequences: Sequences
-  private let rotary: RotaryTable
-  private var streams: [Matrix] = []
-  private var heldOut = Matrix(rows: 0, columns: 0)
-  private let calibrates: Bool
+  private let tables: [RotaryTable]
+  private let states: CalibrationStates?
+  private let quota: Int
 
-  /// Tokens on which folds are judged.
-  private static let heldOutTokens = 2048
-
-  init(model: LanguageModel, plan: QuantizationPlan, windows: TokenWindows?) throws {
+  init(
+    model: LanguageModel, texts: CalibrationTexts?, memory: MemoryPlan, spillFolder: String, quota: Int
+  ) throws {
     self.model = model
-    plans = Dictionary(uniqueKeysWithValues: plan.linears.map { ($0.name, $0) })
-    calibrates = windows != nil
-    guard let windows else {
-      chunks = []
-      heldOutSequences = Sequences(lengths: [])
-      rotary = model.configuration.rotary.table(positions: 0)
+    self.quota = quota
+    guard let texts else {
+      states = nil
+      tables = []
       return
     }
-    let (search, judged) = windows.splitHeldOut
-    var kept: [[Int]] = []
-    for window in judged where kept.isEmpty || kept.reduce(0, { $0 + $1.count }) + window.count <= Self.heldOutTokens {
-      kept.append(window)
-    }
-    let chunks = Sequences.chunks(search)
-    self.chunks = chunks
-    heldOutSequences = Sequences(lengths: kept.map(\.count))
-    rotary = model.configuration.rotary.table(positions: windows.windows.map(\.count).max() ?? 0)
+    tables = model.rotaryTables(positions: texts.longest)
     let embedding = try model.embedding()
-    streams = try chunks.map { try embedding($0.flatMap(\.self)) }
-    heldOut = try embedding(kept.flatMap(\.self))
+    let folder = memory.spills ? spillFolder : nil
+    func embedded(_ windows: [[Int]], rows: Int) throws -> HiddenStates {
+      let chunks = Sequences.chunks(windows, rows: rows)
+      let hidden = try HiddenStates(
+        chunks: chunks.map { Sequences(lengths: $0.map(\.count)) }, columns: model.configuration.hiddenSize,
+        spillFolder: folder)
+      for (index, chunk) in chunks.enumerated() { try hidden.write(try embedding(chunk.flatMap(\.self)), to: index) }
+      return hidden
+    }
+    let judged = texts.judged(tokens: memory.heldOutTokens)
+    self.states = CalibrationStates(
+      search: try embedded(texts.search, rows: memory.chunkRows), heldOut: try embedded(judged, rows: Int.max),
+      reserve: texts.reserve.isEmpty ? nil : try embedded(texts.reserve, rows: memory.chunkRows))
+    model.discardPages()
   }
 
   /// Moves the hidden states through a unit that is written already.
-  mutating func skip(_ unit: QuantizationPlan.Unit) throws {
-    guard calibrates, let index = unit.layer else { return }
+  func skip(_ unit: QuantizationPlan.Unit) throws {
+    guard let states, let index = unit.layer else { return }
     let layer = try model.layer(index)
-    for chunk in chunks.indices {
-      layer(&streams[chunk], sequences: Sequences(lengths: chunks[chunk].map(\.count)), rotary: rotary)
-    }
-    layer(&heldOut, sequences: heldOutSequences, rotary: rotary)
+    for hidden in states.all { try layer(hidden, tables: tables) }
+    model.discardPages()
   }
 
-  /// Quantizes a unit.
-  mutating func run(_ unit: QuantizationPlan.Unit) throws -> Result {
-    var result = Result()
-    let quantized = try unit.layer.map { try quantize(layer: $0) }
-    result.folds = quantized?.folds ?? []
+  /// Quantizes a unit and writes its tensors, in the plan's order.
+  func run(
+    _ unit: QuantizationPlan.Unit, progress: (_ step: Int) -> Void = { _ in },
+    write: (String, Tensor) throws -> Void
+  ) throws -> UnitOutcome {
+    var outcome = UnitOutcome(unit: unit.title, layer: unit.layer)
+    let session = try unit.layer.map { try self.session(layer: $0, unit) }
     let prefix = unit.layer.map(model.layerPrefix) ?? ""
-    for step in unit.steps {
+    for (index, step) in unit.steps.enumerated() {
+      progress(index)
+      try Interruption.check("stopped in \(unit.title); continue with --resume")
       switch step {
-      case .keep(let name): result.tensors.append((name, try kept(name, prefix: prefix, quantized)))
-      case .quantize(let plan):
-        guard let scheme = plan.scheme else { continue }
-        let tensor: QuantizedTensor
-        if let quantized {
-          guard case .quantized(let found)? = quantized.weights[String(plan.name.dropFirst(prefix.count))] else {
-            preconditionFailure("\(plan.name) was planned to be quantized")
-          }
-          tensor = found
-        } else {
-          let weight = try model.tensor(plan.name + ".weight")
-          try requireFinite(weight, plan.name + ".weight")
-          tensor = RoundToNearest.quantized(
-            Matrix(weight), as: scheme.weights, scaleType: try QuantizationPlan.storedScaleType(plan, model))
+      case .keep(let name):
+        let tensor = try kept(name, prefix: prefix, session, &outcome)
+        try write(name, tensor)
+      case .expand(let plan):
+        let weight = try session?.weight(String(plan.name.dropFirst(prefix.count)))
+        let rows = try weight?.scaled ?? model.linear(plan.name).rows
+        let type = try model.storedType(ofLinear: plan.name)
+        try write(
+          plan.name + ".weight",
+          Tensor([rows.outFeatures, rows.inFeatures], floats: rows.matrix().values, as: type))
+      case .recode(let plan):
+        for (name, tensor) in CompressedTensorsLayout.encode(try codes(of: plan), linear: plan.name) {
+          try write(name, tensor)
         }
-        result.tensors += CompressedTensorsLayout.encode(tensor, linear: plan.name)
-        if case .staticPerTensor = scheme.activations {
-          let maximum = quantized?.inputMaxima[String(plan.name.dropFirst(prefix.count))] ?? 0
-          let scale = maximum > 0 ? maximum / 448 : 1
-          result.tensors.append(
-            (plan.name + ".input_scale", Tensor([1], floats: [scale], as: tensor.scaleType)))
-        }
+      case .quantize(let plan): try quantize(plan, session, prefix: prefix, write)
       }
+      model.discardPages()
     }
-    return result
+    if let session {
+      try session.finish()
+      outcome.folds = session.folds
+      outcome.experts = session.expertUse
+      try requireFinite(unit)
+    }
+    model.discardPages()
+    return outcome
   }
 
-  private mutating func quantize(layer index: Int) throws -> QuantizedLayer {
+  private func session(layer index: Int, _ unit: QuantizationPlan.Unit) throws -> LayerSession {
     let layer = try model.layer(index)
     let prefix = model.layerPrefix(index)
     var schemes: [String: QuantizationScheme] = [:]
     var methods: [String: Method] = [:]
-    for name in DecoderLayer.linearNames {
-      if case .dense(let weight) = layer[linear: name].weight { try requireFinite(weight, prefix + name + ".weight") }
-      schemes[name] = plans[prefix + name]?.scheme
-      methods[name] = plans[prefix + name]?.method
-    }
-    guard let storedType = model.checkpoint.weights.info(prefix + DecoderLayer.linearNames[0] + ".weight")?.dtype else {
-      preconditionFailure("a loaded layer has weights")
-    }
-    let quantizer = LayerQuantizer(
-      layer: layer, folds: model.architecture.folds, schemes: schemes, methods: methods, storedType: storedType)
-    guard calibrates else { return quantizer.roundedToNearest() }
-    var observation = LayerObservation(
-      layer: layer, folds: model.architecture.folds, schemes: schemes, heldOutSequences: heldOutSequences)
-    for chunk in chunks.indices {
-      observation.run(
-        layer, &streams[chunk], sequences: Sequences(lengths: chunks[chunk].map(\.count)), rotary: rotary)
-      if let bad = streams[chunk].firstNonFinite {
-        throw PipelineError.input(
-          "\(model.checkpoint.name): layer \(index) gives values that are not finite "
-            + "(calibration text, token \(bad / streams[chunk].columns) of part \(chunk)); the weights are damaged")
+    // Codes that stay as the source has them cannot take channel factors, nor can kept experts that share a tensor.
+    var pinned = Set(layer.layout.linears.filter { $0.stack != nil }.map(\.name))
+    for step in unit.steps {
+      switch step {
+      case .quantize(let plan):
+        let local = String(plan.name.dropFirst(prefix.count))
+        schemes[local] = plan.scheme
+        methods[local] = plan.method
+        pinned.remove(local)
+      case .recode(let plan): pinned.insert(String(plan.name.dropFirst(prefix.count)))
+      case .keep, .expand: break
       }
     }
-    observation.runHeldOut(layer, &heldOut, rotary: rotary)
-    return quantizer.quantized(observation, rotary: rotary)
+    let storedType = try model.storedType(ofLinear: prefix + layer.layout.linears[0].name)
+    let quantizer = LayerQuantizer(
+      layer: layer, schemes: schemes, methods: methods, storedType: storedType, pinned: pinned)
+    return LayerSession(quantizer, states: states, tables: tables, quota: quota)
+  }
+
+  private func quantize(
+    _ plan: LinearPlan, _ session: LayerSession?, prefix: String, _ write: (String, Tensor) throws -> Void
+  ) throws {
+    guard let scheme = plan.scheme else { return }
+    let local = String(plan.name.dropFirst(prefix.count))
+    let scaleType = try QuantizationPlan.storedScaleType(plan, model)
+    let tensor: QuantizedTensor
+    if let session {
+      tensor = try session.weight(local).quantized()
+    } else {
+      let rows = try model.linear(plan.name).rows
+      tensor = RoundToNearest.quantized(rows, as: scheme.weights, scaleType: scaleType)
+    }
+    guard tensor.scales.allSatisfy({ $0.isFinite }) else {
+      throw PipelineError.input(
+        "\(model.checkpoint.name): the weights of \(plan.name) hold NaN or infinity; the checkpoint is damaged")
+    }
+    for (name, tensor) in CompressedTensorsLayout.encode(tensor, linear: plan.name) { try write(name, tensor) }
+    if case .staticPerTensor = scheme.activations {
+      let maximum = session?.inputMaximum(local) ?? 0
+      let scale = maximum > 0 ? maximum / 448 : 1
+      try write(plan.name + ".input_scale", Tensor([1], floats: [scale], as: scaleType))
+    }
+  }
+
+  /// The source's own codes.
+  private func codes(of plan: LinearPlan) throws -> QuantizedTensor {
+    guard let quantization = model.quantization else { preconditionFailure("codes are those of a quantized source") }
+    let weight = try quantization.weight(
+      of: plan.name, outFeatures: plan.outFeatures, inFeatures: plan.inFeatures, from: model.checkpoint.weights,
+      file: model.checkpoint.name)
+    guard let found = try weight.codes?() else { preconditionFailure("the plan asked whether there are codes") }
+    return QuantizedTensor(
+      found.quantization, outFeatures: found.outFeatures, inFeatures: found.inFeatures, codes: found.codes,
+      scales: found.scales, scaleType: try model.codeScaleType(plan.name), zeroPoints: found.zeroPoints)
   }
 
   /// A tensor that is not quantized, with what folding made of it.
-  private func kept(_ name: String, prefix: String, _ quantized: QuantizedLayer?) throws -> Tensor {
+  private func kept(
+    _ name: String, prefix: String, _ session: LayerSession?, _ outcome: inout UnitOutcome
+  ) throws -> Tensor {
     let tensor = try model.tensor(name)
-    try requireFinite(tensor, name)
-    guard let quantized else { return tensor }
+    try Self.requireFinite(tensor, name, of: model)
+    guard let session else { return tensor }
     let local = String(name.dropFirst(prefix.count))
     let module = String(local.prefix(upTo: local.lastIndex(of: ".") ?? local.endIndex))
-    var floats: [Float]?
-    if local.hasSuffix(".bias") {
-      floats = quantized.biases[module]
-    } else if let norm = quantized.norms[module] {
-      floats = norm
-    } else if case .folded(let matrix)? = quantized.weights[module] {
-      floats = matrix.values
+    var changed: [Float]?
+    if let linear = model.linear(named: prefix + module) {
+      if local.hasSuffix(".bias") {
+        changed = try session.bias(module)
+      } else if linear.stack == nil {
+        let weight = try session.weight(module)
+        if weight.isFolded { changed = weight.kept().floats() }
+      }
+    } else {
+      changed = try session.norm(module)
     }
-    return floats.map { Tensor(tensor.shape, floats: $0, as: tensor.dtype) } ?? tensor
+    guard let changed else { return tensor }
+    outcome.folded.append(name)
+    return Tensor(tensor.shape, floats: changed, as: tensor.dtype)
   }
 
-  private func requireFinite(_ tensor: Tensor, _ name: String) throws {
-    try Self.requireFinite(tensor, name, of: model)
+  private func requireFinite(_ unit: QuantizationPlan.Unit) throws {
+    guard let states else { return }
+    for chunk in states.search.chunks.indices {
+      let hidden = try states.search.read(chunk)
+      guard let bad = hidden.firstNonFinite else { continue }
+      throw PipelineError.input(
+        "\(model.checkpoint.name): \(unit.title) gives values that are not finite "
+          + "(calibration text, token \(bad / hidden.columns) of part \(chunk)); the weights are damaged")
+    }
   }
 
   /// Refuses a tensor that holds NaN or infinity, with the first place.

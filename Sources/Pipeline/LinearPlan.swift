@@ -14,48 +14,98 @@ public struct LinearPlan: Sendable {
   public let method: Method
   /// Something a person should know of this linear.
   public let remark: String?
+  /// Why it is kept, if it is.
+  public let reason: String?
 }
 
 extension Recipe {
-  /// Decides for every linear of a model, the head and the embedding.
+  /// A linear that a recipe decides about.
+  private struct Candidate {
+    let name: String
+    let rows: Int
+    let columns: Int
+    /// Why it is kept unless a recipe includes it; `nil` for the linears of the decoder layers.
+    var kept: String?
+    var isRouter = false
+  }
+
+  /// Decides for every linear of a model: those of its layers, of layers behind the last one, the head and the embedding.
   ///
   /// A pattern that matches nothing is an error that names near misses: nothing is more expensive than a rule that was
   /// silently ignored.
   public func linearPlans(for model: LanguageModel) throws -> [LinearPlan] {
-    let c = model.configuration
-    var linears: [(name: String, rows: Int, columns: Int, isOptional: Bool)] = []
-    linears.append(("model.embed_tokens", c.vocabularySize, c.hiddenSize, true))
-    for name in model.linearNames {
-      let (rows, columns) = model.shape(ofLinear: model.localName(name))
-      linears.append((name, rows, columns, false))
-    }
-    if !c.tiesEmbeddings { linears.append(("lm_head", c.vocabularySize, c.hiddenSize, true)) }
-    let names = linears.map(\.name)
+    let candidates = Self.candidates(model)
+    let names = candidates.filter { !$0.isRouter }.map(\.name)
     // A tied head has no weights of its own, and everyone ignores it by habit.
-    let patterns = try ignore.map { try Pattern($0, among: names + ["lm_head"], option: "--ignore") }
+    let ignorable = candidates.map(\.name) + ["lm_head"]
+    let patterns = try ignore.map { try Pattern($0, among: ignorable, option: "--ignore") }
     let wanted = try include.map { try Pattern($0, among: names, option: "--include") }
     let rules = try rules.map { rule in
-      let known = rule.scheme == nil ? names + ["lm_head"] : names
+      let known = rule.scheme == nil ? ignorable : names
       return (rule, try rule.targets.map { try Pattern($0, among: known, option: "a rule's target") })
     }
-    return linears.map { linear in
-      var scheme: QuantizationScheme? = linear.isOptional && !wanted.contains { $0.matches(linear.name) } ? nil : scheme
-      var method = method
-      for (rule, targets) in rules where targets.contains(where: { $0.matches(linear.name) }) {
+    let plans = candidates.map { linear in
+      var (scheme, method, reason): (QuantizationScheme?, Method, String?) = (self.scheme, self.method, nil)
+      if linear.isRouter { (scheme, reason) = (nil, "routers stay in full precision") }
+      if let kept = linear.kept, !wanted.contains(where: { $0.matches(linear.name) }) { (scheme, reason) = (nil, kept) }
+      for (rule, targets) in rules where targets.contains(where: { $0.matches(linear.name) }) && !linear.isRouter {
         scheme = rule.scheme
         method = rule.method ?? method
+        reason = scheme == nil ? "a rule of the recipe keeps it" : nil
       }
-      if patterns.contains(where: { $0.matches(linear.name) }) { scheme = nil }
+      if patterns.contains(where: { $0.matches(linear.name) }) { (scheme, reason) = (nil, "the recipe ignores it") }
       let fitted = scheme?.fitted(to: linear.columns)
       var remark: String?
       if let scheme, let fitted, fitted != scheme {
         remark =
           "\(linear.columns) columns are not a multiple of the group size; \(fitted.weights.granularity.phrase) instead"
       }
-      // The two ends of the model feed nothing that scales could be folded into.
+      // What is not run feeds nothing that scales could be folded into.
       return LinearPlan(
         name: linear.name, outFeatures: linear.rows, inFeatures: linear.columns, scheme: fitted,
-        method: linear.isOptional ? .roundToNearest : method, remark: remark)
+        method: linear.kept == nil ? method : .roundToNearest, remark: remark, reason: reason)
+    }
+    try Self.refuseHalfStacks(plans, model)
+    return plans
+  }
+
+  private static func candidates(_ model: LanguageModel) -> [Candidate] {
+    let c = model.configuration
+    let end = "both ends of the model are kept unless they are included"
+    var result = [
+      Candidate(name: model.names.embedding, rows: c.vocabularySize, columns: c.hiddenSize, kept: end)
+    ]
+    for layer in 0..<c.layerCount + c.predictionLayers {
+      let layout = model.layouts[min(layer, c.layerCount - 1)]
+      for linear in layout.linears {
+        var candidate = Candidate(
+          name: model.layerPrefix(layer) + linear.name, rows: linear.outFeatures, columns: linear.inFeatures,
+          isRouter: linear.isRouter)
+        if layer >= c.layerCount {
+          // A layer that predicts further tokens may be announced and not be there.
+          guard !model.storedTensors(ofLinear: candidate.name).isEmpty else { continue }
+          candidate.kept = "layers that predict further tokens are kept unless they are included"
+        }
+        result.append(candidate)
+      }
+    }
+    if !c.tiesEmbeddings {
+      result.append(Candidate(name: model.names.head, rows: c.vocabularySize, columns: c.hiddenSize, kept: end))
+    }
+    return result
+  }
+
+  /// Experts that share a tensor are quantized all or not at all.
+  private static func refuseHalfStacks(_ plans: [LinearPlan], _ model: LanguageModel) throws {
+    var kept: [String: Bool] = [:]
+    for plan in plans where model.linear(named: plan.name)?.stack != nil {
+      let tensor = model.weightTensor(ofLinear: plan.name)
+      let isKept = plan.scheme == nil
+      guard kept[tensor] ?? isKept == isKept else {
+        throw PipelineError.usage(
+          "\(plan.name): the experts of \(tensor) share one tensor and are quantized all or not at all")
+      }
+      kept[tensor] = isKept
     }
   }
 }

@@ -11,6 +11,10 @@ public struct QuantizationPlan: Sendable {
     case keep(String)
     /// A linear is quantized; the name is the module's.
     case quantize(LinearPlan)
+    /// A linear that the source holds quantized keeps its codes, spelled as ours.
+    case recode(LinearPlan)
+    /// A linear that the source holds quantized is written in full precision.
+    case expand(LinearPlan)
   }
 
   /// Steps that are written together: the embedding, one decoder layer, or the rest.
@@ -38,147 +42,129 @@ public struct QuantizationPlan: Sendable {
 
   /// Decides for a whole model.
   public init(_ model: LanguageModel, recipe: Recipe) throws {
-    guard model.quantization == nil else {
-      throw PipelineError.input(
-        "\(model.checkpoint.name) is quantized already; quantize its original in full precision instead")
-    }
     linears = try recipe.linearPlans(for: model)
-    let plans = Dictionary(uniqueKeysWithValues: linears.map { ($0.name, $0) })
     guard linears.contains(where: { $0.scheme != nil }) else {
       throw PipelineError.usage("the recipe quantizes no linear of this model")
     }
-    var taken: Set<String> = []
-    func steps(_ modules: [String]) -> [Step] {
-      modules.flatMap { module -> [Step] in
-        var result: [Step] = []
-        let weight = module + ".weight"
-        if let plan = plans[module], plan.scheme != nil {
-          result.append(.quantize(plan))
-          taken.insert(weight)
-        } else if model.checkpoint.weights.info(weight) != nil {
-          result.append(.keep(weight))
-          taken.insert(weight)
-        }
-        let bias = module + ".bias"
-        if model.checkpoint.weights.info(bias) != nil {
-          result.append(.keep(bias))
-          taken.insert(bias)
-        }
-        return result
+    var builder = PlanBuilder(model, linears)
+    let names = model.names
+    builder.unit("embedding") { $0.module(names.embedding) }
+    for layer in 0..<model.configuration.layerCount {
+      builder.unit("layer \(layer)", layer: layer) { builder in
+        for module in model.layouts[layer].modules { builder.module(module, model.layerPrefix(layer)) }
       }
     }
-    var units = [Unit(title: "embedding", layer: nil, steps: steps(["model.embed_tokens"]))]
-    for layer in 0..<model.configuration.layerCount {
-      let prefix = model.layerPrefix(layer)
-      let modules =
-        ["input_layernorm"] + DecoderLayer.linearNames.prefix(4) + ["post_attention_layernorm"]
-        + DecoderLayer.linearNames.dropFirst(4)
-      units.append(Unit(title: "layer \(layer)", layer: layer, steps: steps(modules.map { prefix + $0 })))
+    for layer in model.configuration.layerCount..<model.configuration.layerCount + model.configuration.predictionLayers
+    {
+      builder.unit("prediction layer \(layer)") { builder in
+        builder.modules(below: model.layerPrefix(layer))
+      }
     }
     var dropped: [(String, String)] = []
-    var last = steps(["model.norm"])
-    if model.configuration.tiesEmbeddings {
-      if model.checkpoint.weights.info("lm_head.weight") != nil {
-        try Self.requireTied(model)
-        dropped.append(("lm_head.weight", "it is model.embed_tokens.weight over again"))
-        taken.insert("lm_head.weight")
-      }
-    } else {
-      last += steps(["lm_head"])
+    if model.configuration.tiesEmbeddings, model.checkpoint.weights.info(names.head + ".weight") != nil {
+      try Self.requireTied(model)
+      dropped.append((names.head + ".weight", "it is \(names.embedding).weight over again"))
+      builder.taken.insert(names.head + ".weight")
     }
-    // Tensors that this program does not know are carried over: nothing is lost in silence.
-    last += model.checkpoint.weights.tensors.map(\.name).filter { !taken.contains($0) }.map { .keep($0) }
-    units.append(Unit(title: "final norm and head", layer: nil, steps: last))
-    self.units = units
+    builder.unit("final norm and head") { builder in
+      builder.module(names.norm)
+      if !model.configuration.tiesEmbeddings { builder.module(names.head) }
+      // Tensors that this program does not know are carried over: nothing is lost in silence.
+      builder.rest()
+    }
+    units = builder.units.filter { !$0.steps.isEmpty }
     self.dropped = dropped
     tensors = try Self.outputs(units, model)
-    quantization = Self.configuration(linears)
+    quantization = Self.configuration(units, model)
   }
 
   /// A stored head beside `tie_word_embeddings` must be the embedding: runtimes read the one or the other.
   private static func requireTied(_ model: LanguageModel) throws {
-    let (head, embedding) = (try model.tensor("lm_head.weight"), try model.tensor("model.embed_tokens.weight"))
+    let names = model.names
+    let (head, embedding) = (try model.tensor(names.head + ".weight"), try model.tensor(names.embedding + ".weight"))
     let isSame =
       head.dtype == embedding.dtype && head.shape == embedding.shape
       && head.withBytes { one in embedding.withBytes { other in one.elementsEqual(other) } }
     guard isSame else {
       throw PipelineError.input(
-        "\(model.checkpoint.name): tie_word_embeddings is true, but lm_head.weight differs from "
-          + "model.embed_tokens.weight; set it to false if the head is meant, or remove lm_head.weight")
+        "\(model.checkpoint.name): tie_word_embeddings is true, but \(names.head).weight differs from "
+          + "\(names.embedding).weight; set it to false if the head is meant, or remove \(names.head).weight")
     }
-  }
-
-  /// The tensors that a step writes.
-  static func outputs(_ step: Step, _ model: LanguageModel) throws -> [(TensorInfo, Compression)] {
-    switch step {
-    case .keep(let name):
-      guard let info = model.checkpoint.weights.info(name) else {
-        throw PipelineError.checkpoint(.missingTensor(name, file: model.checkpoint.name))
-      }
-      return [(info, .floats)]
-    case .quantize(let plan):
-      guard let scheme = plan.scheme else { return [] }
-      let scaleType = try storedScaleType(plan, model)
-      var result = CompressedTensorsLayout.plan(
-        linear: plan.name, scheme.weights, outFeatures: plan.outFeatures, inFeatures: plan.inFeatures,
-        scaleType: scaleType
-      ).map { info in (info, info.dtype.isFullPrecision ? Compression.floats : .codes) }
-      if case .staticPerTensor = scheme.activations {
-        result.append((TensorInfo(name: plan.name + ".input_scale", dtype: scaleType, shape: [1]), .floats))
-      }
-      return result
-    }
-  }
-
-  /// The element type of a linear's scales: that of its weights; halves cannot hold the small scales of float8.
-  static func storedScaleType(_ plan: LinearPlan, _ model: LanguageModel) throws -> DType {
-    guard let dtype = model.checkpoint.weights.info(plan.name + ".weight")?.dtype else {
-      throw PipelineError.checkpoint(.missingTensor(plan.name + ".weight", file: model.checkpoint.name))
-    }
-    return dtype == .float16 && plan.scheme?.weights.format == .float8E4M3 ? .float32 : dtype
-  }
-
-  private static func outputs(_ units: [Unit], _ model: LanguageModel) throws -> [ArtifactPlan.PlannedTensor] {
-    try units.flatMap { unit in
-      let written = try unit.steps.flatMap { try outputs($0, model) }
-      return written.enumerated().map { index, output in
-        ArtifactPlan.PlannedTensor(output.0, compression: output.1, endsGroup: index == written.count - 1)
-      }
-    }
-  }
-
-  private static func configuration(_ linears: [LinearPlan]) -> CompressedTensorsConfiguration {
-    var groups: [(scheme: QuantizationScheme, names: [String])] = []
-    for linear in linears {
-      guard let scheme = linear.scheme else { continue }
-      if let index = groups.firstIndex(where: { $0.scheme == scheme }) {
-        groups[index].names.append(linear.name)
-      } else {
-        groups.append((scheme, [linear.name]))
-      }
-    }
-    var kept = linears.filter { $0.scheme == nil && $0.name != "model.embed_tokens" }.map(\.name)
-    if !linears.contains(where: { $0.name == "lm_head" }) { kept.append("lm_head") }
-    // One scheme is said the short way, as runtimes know it; several are spelled out.
-    let onlyLinears = groups.count == 1 && !groups[0].names.contains("model.embed_tokens")
-    return CompressedTensorsConfiguration(
-      groups: groups.map { .init(scheme: $0.scheme, targets: onlyLinears ? ["Linear"] : $0.names) }, ignore: kept)
   }
 
   /// Bytes of all tensors to be written, before compression.
   public var byteCount: Int { tensors.reduce(0) { $0 + $1.info.byteCount } }
+}
 
-  /// Bytes that the work needs at its highest, beside the mapped files: one layer as floats with its candidates, its
-  /// statistics, and the hidden states of all calibration tokens.
-  public func peakMemory(_ model: LanguageModel, recipe: Recipe, calibrationTokens: Int) -> Int {
-    let layer = linears.filter { $0.name.hasPrefix(model.layerPrefix(0)) }
-    let weights = layer.reduce(0) { $0 + $1.outFeatures * $1.inFeatures }
-    let largest = linears.filter { $0.scheme != nil }.map { $0.outFeatures * $0.inFeatures }.max() ?? 0
-    let base = 64 << 20
-    guard recipe.needsCalibration else { return base + largest * 10 }
-    let widest = max(model.configuration.intermediateSize, model.configuration.hiddenSize)
-    let activations = min(calibrationTokens, 2048) * widest * 4 * 4
-    let hidden = calibrationTokens * model.configuration.hiddenSize * 4
-    return base + weights * 4 * 4 + activations + hidden
+/// Collects units; every tensor of the source is taken once.
+private struct PlanBuilder {
+  let model: LanguageModel
+  let plans: [String: LinearPlan]
+  var units: [QuantizationPlan.Unit] = []
+  var taken: Set<String> = []
+  private var steps: [QuantizationPlan.Step] = []
+
+  init(_ model: LanguageModel, _ linears: [LinearPlan]) {
+    self.model = model
+    plans = Dictionary(uniqueKeysWithValues: linears.map { ($0.name, $0) })
+  }
+
+  mutating func unit(_ title: String, layer: Int? = nil, _ fill: (inout PlanBuilder) -> Void) {
+    steps = []
+    fill(&self)
+    units.append(.init(title: title, layer: layer, steps: steps))
+  }
+
+  private mutating func keep(_ tensor: String) {
+    if model.checkpoint.weights.info(tensor) != nil, taken.insert(tensor).inserted { steps.append(.keep(tensor)) }
+  }
+
+  mutating func module(_ module: LayerLayout.Module, _ prefix: String) {
+    switch module {
+    case .norm(let name, _): keep(prefix + name + ".weight")
+    case .vector(let name, _): keep(prefix + name)
+    case .linear(let linear):
+      self.module(prefix + linear.name)
+      if case .row(let tensor, _) = linear.bias { keep(prefix + tensor) }
+    }
+  }
+
+  mutating func module(_ name: String) {
+    let stored = model.quantization?.scheme(of: name)
+    if let plan = plans[name], let scheme = plan.scheme, scheme.weights != stored?.weights {
+      steps.append(.quantize(plan))
+      for info in model.storedTensors(ofLinear: name) { taken.insert(info.name) }
+    } else if let plan = plans[name], let stored {
+      // Codes that our layout can spell stay as they are, also where they are what was asked for: nothing is gained by
+      // rounding twice, and decoding them to BF16 would lose a little and cost much.
+      steps.append(stored.weights.format == .float4E2M1 || !model.hasCodes(name) ? .expand(plan) : .recode(plan))
+      for info in model.storedTensors(ofLinear: name) { taken.insert(info.name) }
+    } else {
+      keep(model.weightTensor(ofLinear: name))
+    }
+    keep(name + ".bias")
+  }
+
+  /// All tensors under a prefix, linears by their plan.
+  mutating func modules(below prefix: String) {
+    for info in model.checkpoint.weights.tensors where info.name.hasPrefix(prefix) && !taken.contains(info.name) {
+      let module = info.name.split(separator: ".").dropLast().joined(separator: ".")
+      if plans[module] != nil { self.module(module) } else { keep(info.name) }
+    }
+  }
+
+  mutating func rest() {
+    for info in model.checkpoint.weights.tensors { keep(info.name) }
+  }
+}
+
+extension LanguageModel {
+  /// Whether a linear that is stored quantized has codes that another layout can spell.
+  func hasCodes(_ name: String) -> Bool {
+    guard let quantization else { return false }
+    let (rows, columns) = shape(ofLinear: name)
+    let weight = try? quantization.weight(
+      of: name, outFeatures: rows, inFeatures: columns, from: checkpoint.weights, file: checkpoint.name)
+    return weight?.codes != nil
   }
 }

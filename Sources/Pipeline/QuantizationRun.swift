@@ -39,6 +39,10 @@ public struct QuantizationRun: Sendable {
     public let summary: ArtifactSummary
     /// What became of each fold.
     public let folds: [Report.Fold]
+    /// Tokens that came to experts, if the model has some and was calibrated.
+    public let experts: Report.Experts?
+    /// What became of every tensor of the source.
+    public let ledger: Report.Ledger
     /// What it was calibrated with.
     public let calibration: Report.Calibration?
     /// SHA-256 of the source's content.
@@ -56,8 +60,10 @@ public struct QuantizationRun: Sendable {
   /// What will be done.
   public let plan: QuantizationPlan
   /// Bytes of memory expected at the highest.
-  public let expectedMemory: Int
-  private let windows: TokenWindows?
+  public var expectedMemory: Int { memory.peak }
+  /// How the run keeps to the memory it was given.
+  public let memory: MemoryPlan
+  private let texts: CalibrationTexts?
   private let calibration: Report.Calibration?
 
   /// Opens the model and decides everything; nothing is written yet.
@@ -67,19 +73,25 @@ public struct QuantizationRun: Sendable {
     let recipe = request.recipe
     plan = try QuantizationPlan(model, recipe: recipe)
     if recipe.needsCalibration {
-      let text = try TextSource(recipe.calibration)
       let inputs = try ModelInputs(model)
+      let text = try TextSource(recipe.calibration, chatTemplate: { try inputs.chatTemplate() })
+      let length = min(recipe.sequenceLength, model.configuration.maximumPositions)
       let windows = try TokenWindows(
         text, tokenizer: inputs.tokenizer, separator: inputs.separator, begin: inputs.windowBegin,
-        length: min(recipe.sequenceLength, model.configuration.maximumPositions), limit: recipe.samples)
-      self.windows = windows
+        length: length, limit: recipe.samples)
+      // Experts that see too little get half as many samples again, where the text has more.
+      let reserve = model.configuration.hasExperts ? windows.others(limit: max(1, recipe.samples / 2)) : []
+      let texts = CalibrationTexts(windows, reserve: reserve)
+      self.texts = texts
       calibration = Report.Calibration(
         source: text.name, tokens: windows.tokenCount, samples: windows.windows.count, digest: text.digest)
+      memory = MemoryPlan(
+        model, plan, recipe: recipe, tokens: texts.tokenCount, window: length, limit: request.maximumMemory)
     } else {
-      windows = nil
+      texts = nil
       calibration = nil
+      memory = MemoryPlan(model, plan, recipe: recipe, tokens: 0, window: 0, limit: request.maximumMemory)
     }
-    expectedMemory = plan.peakMemory(model, recipe: recipe, calibrationTokens: windows?.tokenCount ?? 0)
     try checkFit()
   }
 
@@ -88,7 +100,7 @@ public struct QuantizationRun: Sendable {
     if let limit = request.maximumMemory, expectedMemory > limit {
       throw PipelineError.doesNotFit(
         "this run needs about \(megabytes(expectedMemory)) of memory, --max-memory allows \(megabytes(limit)); "
-          + "fewer --samples need less")
+          + "fewer or shorter samples (--samples, --seqlen) need less")
     }
     // The file before compression is the upper bound, whatever compression will gain.
     if let free = SystemFacts.freeSpace(at: request.output), free < plan.byteCount + (1 << 20) {
@@ -116,6 +128,7 @@ public struct QuantizationRun: Sendable {
       // Damage is found now, while the bytes come by, not after hours, when the last layer is reached.
       let digest = try model.checkpoint.contentDigest { name, tensor in
         try LayerPass.requireFinite(tensor, name, of: model)
+        model.discardPages()
         try Interruption.check("stopped while reading \(model.checkpoint.name); continue with --resume")
       }
       clock.finish("read and digest")
@@ -151,7 +164,8 @@ public struct QuantizationRun: Sendable {
     let value: JSONValue = [
       "version": .string(SystemFacts.version), "source": .string(digest), "recipe": request.recipe.json,
       "calibration": .string(calibration?.digest ?? "none"),
-      "arithmetic": .string(InstructionSet.current.rawValue + " " + MatrixProduct.blasCore),
+      "arithmetic": .string(
+        "\(InstructionSet.current.rawValue) \(MatrixProduct.blasCore) \(memory.chunkRows) \(memory.heldOutTokens)"),
     ]
     return value.compactText
   }
@@ -182,10 +196,10 @@ public struct QuantizationRun: Sendable {
   private func write<Writer: CheckpointWriter & ~Copyable>(
     to writer: consuming Writer, digest: String, clock: inout StageClock, progress: ProgressHandler
   ) throws -> Outcome {
-    var pass = try LayerPass(model: model, plan: plan, windows: windows)
-    var folds: [Report.Fold] = []
-    let finished = writer.notes.count
-    for note in writer.notes { folds += FoldNote.folds(note) }
+    let pass = try LayerPass(
+      model: model, texts: texts, memory: memory, spillFolder: spillFolder, quota: request.recipe.expertTokens)
+    var outcomes = writer.notes.map { UnitOutcome($0) }
+    let finished = outcomes.count
     for (index, unit) in plan.units.enumerated() {
       try Interruption.check("stopped before \(unit.title); continue with --resume")
       progress(
@@ -197,21 +211,55 @@ public struct QuantizationRun: Sendable {
         if unit.layer.map({ $0 < lastSearchedLayer }) ?? false { try pass.skip(unit) }
         continue
       }
-      let result = try pass.run(unit)
-      for (name, tensor) in result.tensors { try writer.write(tensor, named: name) }
-      let found = result.folds.map { FoldNote.report($0, layer: unit.layer ?? 0) }
-      folds += found
-      try writer.checkpoint(note: FoldNote.json(unit.title, found))
+      let outcome = try pass.run(unit) { step in
+        // A layer with hundreds of experts takes long; say how far it is.
+        guard unit.steps.count > 64, step % 48 == 47 else { return }
+        progress(
+          ProgressEvent(
+            "quantize", done: index, of: plan.units.count, "\(unit.title), \(step + 1) of \(unit.steps.count)",
+            facts: ["peak_memory": .integer(SystemFacts.peakMemory)]))
+      } write: { name, tensor in
+        try writer.write(tensor, named: name)
+      }
+      outcomes.append(outcome)
+      try writer.checkpoint(note: outcome.json)
     }
     clock.finish("quantize and write")
     let summary = try writer.finish()
     clock.finish("finish the file")
     return Outcome(
-      summary: summary, folds: folds, calibration: calibration, sourceDigest: digest, stages: clock.stages,
-      warnings: remarks)
+      summary: summary, folds: outcomes.flatMap(\.reportedFolds), experts: experts(outcomes),
+      ledger: try plan.ledger(model, folded: Set(outcomes.flatMap(\.folded))), calibration: calibration,
+      sourceDigest: digest, stages: clock.stages, warnings: remarks)
   }
 
-  private var lastSearchedLayer: Int { windows == nil ? 0 : model.configuration.layerCount }
+  private func experts(_ outcomes: [UnitOutcome]) -> Report.Experts? {
+    let routed = (texts?.search ?? []).reduce(0) { $0 + $1.count }
+    let layers = outcomes.compactMap { outcome -> Report.Experts.Layer? in
+      guard let layer = outcome.layer, let use = outcome.experts,
+        case .mixture(let mixture) = model.configuration.layers[layer].feedForward
+      else { return nil }
+      let name = model.layerPrefix(layer) + mixture.prefix.split(separator: ".").dropLast().joined(separator: ".")
+      return .init(
+        name: name, routedTokens: routed, tokens: use.counts, quota: request.recipe.expertTokens,
+        help: use.helped.mapValues { help in
+          switch help {
+          case .moreSamples(let tokens): .extraSamples(tokens: tokens)
+          case .layerInput: .layerStatistics
+          }
+        })
+    }
+    return layers.isEmpty ? nil : Report.Experts(layers: layers)
+  }
+
+  /// Where hidden states wait if they must: on the output's volume, which was checked for room.
+  private var spillFolder: String {
+    let path = request.output.hasSuffix("/") ? String(request.output.dropLast()) : request.output
+    let folder = URL(filePath: path).deletingLastPathComponent().path
+    return folder.isEmpty ? "." : folder
+  }
+
+  private var lastSearchedLayer: Int { texts == nil ? 0 : model.configuration.layerCount }
 }
 
 /// Measures the stages of a run.
@@ -223,38 +271,5 @@ struct StageClock {
     let now = SystemFacts.uptime
     stages.append(Report.Stage(name: name, seconds: now - last))
     last = now
-  }
-}
-
-/// Folds in the journal, so that a resumed run reports what the first one found.
-enum FoldNote {
-  static func report(_ fold: FoldOutcome, layer: Int) -> Report.Fold {
-    Report.Fold(
-      name: "layer \(layer)", kind: fold.title, layer: layer, kept: fold.isKept, alpha: fold.alpha,
-      lossWithout: fold.lossWithout, lossWith: fold.lossWith, reason: fold.reason)
-  }
-
-  static func json(_ unit: String, _ folds: [Report.Fold]) -> JSONValue {
-    [
-      "unit": .string(unit),
-      "folds": .array(
-        folds.map { fold in
-          [
-            "name": .string(fold.name), "kind": .string(fold.kind), "layer": .integer(fold.layer),
-            "kept": .bool(fold.kept), "alpha": .real(fold.alpha), "lossWithout": .real(fold.lossWithout),
-            "lossWith": .real(fold.lossWith), "reason": fold.reason.map { .string($0) } ?? .null,
-          ]
-        }),
-    ]
-  }
-
-  static func folds(_ note: JSONValue) -> [Report.Fold] {
-    (note["folds"]?.arrayValue ?? []).map { fold in
-      Report.Fold(
-        name: fold["name"]?.stringValue ?? "", kind: fold["kind"]?.stringValue ?? "",
-        layer: fold["layer"]?.intValue ?? 0, kept: fold["kept"]?.boolValue ?? false,
-        alpha: fold["alpha"]?.doubleValue ?? 0, lossWithout: fold["lossWithout"]?.doubleValue ?? 0,
-        lossWith: fold["lossWith"]?.doubleValue ?? 0, reason: fold["reason"]?.stringValue)
-    }
   }
 }

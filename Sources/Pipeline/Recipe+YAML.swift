@@ -49,10 +49,11 @@ extension Recipe {
         throw PipelineError.usage("\(file): calibration is not a mapping")
       }
       let inner = RecipeReader(object: calibration, file: file, path: "calibration.")
-      try inner.refuseUnknown(except: ["texts", "samples", "sequence_length"])
+      try inner.refuseUnknown(except: ["texts", "samples", "sequence_length", "expert_tokens"])
       self.calibration = try inner.strings("texts") ?? self.calibration
       samples = try inner.count("samples") ?? samples
       sequenceLength = try inner.count("sequence_length") ?? sequenceLength
+      expertTokens = try inner.count("expert_tokens") ?? expertTokens
     }
   }
 

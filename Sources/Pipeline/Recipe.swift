@@ -39,12 +39,14 @@ public struct Recipe: Sendable {
   public var samples: Int
   /// Tokens of a window; the model's positions bound it.
   public var sequenceLength: Int
+  /// Tokens below which an expert gets further samples.
+  public var expertTokens: Int
 
   /// A recipe; by default AWQ to 4-bit integers with zero points.
   public init(
     scheme: QuantizationScheme = .w4a16Asymmetric, method: Method = .awq, ignore: [String] = [],
     include: [String] = [], rules: [Rule] = [], calibration: [String] = ["builtin"], samples: Int = 128,
-    sequenceLength: Int = 512
+    sequenceLength: Int = 512, expertTokens: Int = 128
   ) {
     self.scheme = scheme
     self.method = method
@@ -54,6 +56,7 @@ public struct Recipe: Sendable {
     self.calibration = calibration
     self.samples = samples
     self.sequenceLength = sequenceLength
+    self.expertTokens = expertTokens
   }
 
   /// Whether anything needs texts: a search, or static activation scales.
@@ -86,6 +89,7 @@ public struct Recipe: Sendable {
       object["calibration"] = [
         "texts": .array(calibration.map { .string(String($0.split(separator: "/").last ?? "")) }),
         "samples": .integer(samples), "sequence_length": .integer(sequenceLength),
+        "expert_tokens": .integer(expertTokens),
       ]
     }
     return .object(object)

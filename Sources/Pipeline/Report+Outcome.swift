@@ -11,9 +11,7 @@ extension Report {
     time = outcome.stages + time
     peakMemory = SystemFacts.peakMemory
     warnings = outcome.warnings + warnings
-    let quantized = run.plan.linears.count { $0.scheme != nil }
-    ledger = .init(
-      quantized: quantized, copied: run.model.checkpoint.weights.tensors.count - quantized - run.plan.dropped.count,
-      dropped: run.plan.dropped.count)
+    ledger = outcome.ledger
+    experts = outcome.experts
   }
 }

@@ -7,6 +7,8 @@ public struct TokenWindows: Sendable {
   public let windows: [[Int]]
   /// Length of a full window.
   public let length: Int
+  /// Windows that the limit left out, in the order of the text.
+  private let left: [[Int]]
 
   /// Number of tokens in all windows.
   public var tokenCount: Int { windows.reduce(0) { $0 + $1.count } }
@@ -29,8 +31,10 @@ public struct TokenWindows: Sendable {
     }
     var ids: [Int] = []
     for document in text.documents {
-      if let separator { ids.append(separator) }
-      ids += tokenizer.encode(document, addingSpecialTokens: false)
+      let encoded = tokenizer.encode(document, addingSpecialTokens: false)
+      // A rendered dialogue begins with the token itself.
+      if let separator, encoded.first != separator { ids.append(separator) }
+      ids += encoded
     }
     let step = begin == nil ? length : length - 1
     var all = stride(from: 0, to: ids.count, by: step).map { start in
@@ -40,9 +44,13 @@ public struct TokenWindows: Sendable {
     }
     if let last = all.last, all.count > 1, last.count < (length + 1) / 2 { all.removeLast() }
     if let limit, all.count > limit {
-      windows = (0..<limit).map { all[$0 * all.count / limit] }
+      let chosen = (0..<limit).map { $0 * all.count / limit }
+      windows = chosen.map { all[$0] }
+      let isChosen = Set(chosen)
+      left = all.indices.filter { !isChosen.contains($0) }.map { all[$0] }
     } else {
       windows = all
+      left = []
     }
     guard windows.contains(where: { $0.count >= 2 }) else {
       throw PipelineError.input("the text \(text.name) has fewer than two tokens")
@@ -53,6 +61,13 @@ public struct TokenWindows: Sendable {
   init(windows: [[Int]], length: Int) {
     self.windows = windows
     self.length = length
+    left = []
+  }
+
+  /// Windows of the same text that the limit left out, taken evenly, at most `limit`.
+  func others(limit: Int) -> [[Int]] {
+    guard left.count > limit else { return left }
+    return (0..<limit).map { left[$0 * left.count / limit] }
   }
 
   /// Every eighth window apart, for judging; both parts have at least one window if there are two.

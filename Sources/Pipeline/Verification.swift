@@ -47,7 +47,7 @@ public struct Verification: Sendable {
         version: SystemFacts.version, seed: request.seed,
         reference: .init(
           name: reference.checkpoint.name, digest: try reference.checkpoint.contentDigest(),
-          scheme: reference.quantization?.groups.first?.scheme.name),
+          scheme: reference.quantizedSchemeName),
         candidate: .init(name: candidate.checkpoint.name, digest: "", format: "folder"),
         machine: SystemFacts.machine)
       switch candidate.checkpoint.format {
@@ -75,7 +75,7 @@ public struct Verification: Sendable {
       report.layers = result.layers
       if let measured = result.summary.comparison { report.gate = request.gate.checks(of: measured) }
       report.size = try size(of: candidate, reference)
-      if candidate.quantization?.groups.contains(where: { $0.scheme.activations != .none }) ?? false {
+      if candidate.quantizesActivations {
         report.warnings.append(
           "activations were float in both models; a runtime that quantizes them, as this scheme says, loses a little more"
         )
@@ -90,8 +90,8 @@ public struct Verification: Sendable {
   private static func windows(
     _ request: Request, _ reference: LanguageModel, _ candidate: LanguageModel
   ) throws -> (windows: [[Int]], text: Report.Text) {
-    let text = try TextSource(request.texts)
     let inputs = try ModelInputs(reference)
+    let text = try TextSource(request.texts, chatTemplate: { try inputs.chatTemplate() })
     let positions = min(reference.configuration.maximumPositions, candidate.configuration.maximumPositions)
     let length = min(request.sequenceLength, request.tokens, positions)
     let windows = try TokenWindows(
@@ -116,7 +116,7 @@ public struct Verification: Sendable {
     var linearBytes = 0
     var linearWeights = 0
     for name in candidate.linearNames where candidate.quantization?.scheme(of: name) != nil {
-      let (rows, columns) = candidate.shape(ofLinear: candidate.localName(name))
+      let (rows, columns) = candidate.shape(ofLinear: name)
       linearWeights += rows * columns
       for info in candidate.storedTensors(ofLinear: name) {
         if case .artifact(let artifact) = candidate.checkpoint.format {
@@ -134,6 +134,19 @@ public struct Verification: Sendable {
       bytes: bytes, bitsPerWeight: Double(bytes * 8) / Double(max(1, weights)),
       weightsBitsPerWeight: linearWeights > 0 ? Double(linearBytes * 8) / Double(linearWeights) : nil,
       referenceBytes: referenceBytes)
+  }
+}
+
+extension LanguageModel {
+  /// The scheme of the first linear that is stored quantized.
+  var quantizedSchemeName: String? {
+    quantization.flatMap { stored in linearNames.lazy.compactMap { stored.scheme(of: $0)?.name }.first }
+  }
+
+  /// Whether a runtime would quantize activations too.
+  var quantizesActivations: Bool {
+    guard let quantization else { return false }
+    return linearNames.contains { quantization.scheme(of: $0).map { $0.activations != .none } ?? false }
   }
 }
 

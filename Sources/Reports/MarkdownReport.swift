@@ -1,9 +1,10 @@
 extension Report {
   /// The report as a comment for a pull request, in GitHub's Markdown: the verdict first, one table, the worst layers,
-  /// what was dropped, and where it all came from.
+  /// what the experts saw, what was dropped, and where it all came from.
   public func markdown() -> String {
     let sections = [
-      markdownVerdict, markdownWarnings, markdownNumbers, markdownWorstLayers, markdownDroppedFolds, markdownProvenance,
+      markdownVerdict, markdownWarnings, markdownNumbers, markdownWorstLayers, markdownExperts,
+      markdownDroppedFolds, markdownLedger, markdownProvenance,
     ]
     return sections.filter { !$0.isEmpty }.joined(separator: "\n\n") + "\n"
   }
@@ -103,7 +104,7 @@ extension Report {
     return "<sub>" + parts.joined(separator: " · ") + "</sub>"
   }
 
-  private static func table(_ titles: [String], _ rows: [[String]]) -> String {
+  static func table(_ titles: [String], _ rows: [[String]]) -> String {
     let rule = titles.indices.map { $0 == 0 ? "---" : "---:" }
     return ([titles, rule] + rows).map { "| " + $0.joined(separator: " | ") + " |" }.joined(separator: "\n")
   }

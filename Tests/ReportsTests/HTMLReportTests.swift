@@ -6,7 +6,8 @@ import Testing
 
 @Suite struct HTMLReportTests {
   @Test func `tags are balanced and nothing is loaded from elsewhere`() throws {
-    for report in [SampleReport.small, SampleReport.large(), SampleReport.large(passing: false)] {
+    let mixture = SampleReport.mixture(layers: 6, dense: 1, experts: 16, tokens: 9000, quota: 128)
+    for report in [SampleReport.small, SampleReport.large(), SampleReport.large(passing: false), mixture] {
       let page = report.html()
       let names = try WellFormed.check(page)
       #expect(names.count { $0 == "script" } == 1 && names.count { $0 == "style" } == 1)
@@ -51,6 +52,15 @@ import Testing
     }
     report.folds[1].name = hostile
     report.folds[1].reason = hostile
+    report.layers += (0..<3).map {
+      Report.Layer(
+        name: "model.layers.0.\(hostile).experts.\($0).\(hostile)", scheme: hostile, bitsPerWeight: 4, sqnr: 20,
+        cosine: 0.99)
+    }
+    report.experts = Report.Experts(layers: [.init(name: hostile, routedTokens: 9, tokens: [3, 0], quota: 2)])
+    report.ledger = try Report.Ledger(
+      source: [(hostile, 1), (hostile + ".1", 1)],
+      entries: [.init(hostile, .dropped(reason: hostile)), .init(hostile + ".1", .quantized(scheme: hostile))])
     report.recipe = ["name": .string(hostile)]
     report.calibration?.source = hostile
     report.text?.source = hostile
@@ -79,24 +89,49 @@ import Testing
     #expect(Report.plain("*a* <b> [c](d) @e") == "\\*a\\* &lt;b&gt; \\[c\\](d) @\u{2060}e")
   }
 
-  @Test func `places are read from names`() {
-    #expect(LinearPlace("model.layers.17.self_attn.q_proj").kind == "q")
-    #expect(LinearPlace("model.layers.17.self_attn.q_proj").layer == 17)
-    #expect(
-      LinearPlace("model.layers.3.mlp.experts.12.down_proj") == LinearPlace("model.layers.3.mlp.experts.40.down_proj"))
-    #expect(LinearPlace("model.layers.3.block_sparse_moe.experts.7.w1.weight").kind == "gate")
-    #expect(LinearPlace("lm_head").layer == nil && LinearPlace("lm_head").kind == "lm_head")
-  }
-
-  @Test func `experts of a layer share one mark, the worst`() {
+  @Test func `experts of a layer share one mark, the median with a stem to the worst`() {
     let layers = (0..<64).map {
       Report.Layer(
         name: "model.layers.3.mlp.experts.\($0).down_proj", scheme: "s", bitsPerWeight: 4, sqnr: 20 + Double($0),
         cosine: nil)
     }
-    let plot = LayerPlot(layers)
+    #expect(LayerPlot(layers).series.isEmpty)
+    let plot = LayerPlot(layers, experts: true)
     #expect(plot.series.count == 1 && plot.series[0].points.count == 1)
-    #expect(plot.series[0].points[0].title == "worst of 64: model.layers.3.mlp.experts.0.down_proj, 20.0 dB")
+    let point = plot.series[0].points[0]
+    #expect(point.sqnr == 51.5 && point.stem == 20)
+    #expect(
+      point.title == "model.layers.3.mlp.experts.*.down_proj, 64 experts: median 51.5 dB, lowest 20.0 dB in "
+        + "model.layers.3.mlp.experts.0.down_proj")
+  }
+
+  @Test func `experts of a layer share one row that names the worst`() {
+    let layers = [30.0, 22, 26].enumerated().map {
+      Report.Layer(
+        name: "model.layers.0.mlp.experts.\($0).up_proj", scheme: $0 == 0 ? "W8A16" : "W4A16", bitsPerWeight: 4,
+        sqnr: $1, cosine: 0.9 + Double($0) / 100, roundToNearestSqnr: $1 - 2)
+    }
+    let dense = Report.Layer(name: "lm_head", scheme: "W8A16", bitsPerWeight: 8, sqnr: nil, cosine: nil)
+    let rows = LayerRow.rows(of: layers + [dense])
+    #expect(rows.map(\.name) == ["model.layers.0.mlp.experts.*.up_proj", "lm_head"])
+    #expect(rows[0].sqnr == 26 && rows[0].worst == layers[1] && rows[0].gain == 2 && rows[0].cosine == 0.9)
+    #expect(rows[0].schemes == "W8A16, W4A16" && rows[1].sqnr == nil && rows[1].worst == nil)
+    #expect(LayerRow.rows(of: Array(layers.prefix(1))).map(\.name) == ["model.layers.0.mlp.experts.0.up_proj"])
+    var report = SampleReport.small
+    report.layers = layers
+    let cell = #"title="model.layers.0.mlp.experts.1.up_proj" data-v="22.0">22.0<span class="sub"> expert 1</span>"#
+    #expect(report.html().contains(cell))
+  }
+
+  @Test func `the page of a very large mixture stays under two megabytes`() throws {
+    let report = SampleReport.mixture(layers: 61, dense: 3, experts: 256, tokens: 524_288, quota: 128)
+    #expect(report.layers.count > 44_000)
+    let page = report.html()
+    #expect(page.utf8.count < 2_000_000, "\(page.utf8.count)")
+    #expect(report.markdown().utf8.count < 60_000)
+    #expect(
+      page.contains("model.<wbr/>layers.<wbr/>{3-60}.<wbr/>mlp.<wbr/>experts.<wbr/>{0-255}.<wbr/>up_proj.<wbr/>weight"))
+    #expect(page.components(separatedBy: ", expert ").count > 58 * 256)
   }
 
   @Test func `exact linears are called exact and do not flatten the others`() throws {
@@ -125,6 +160,8 @@ import Testing
     let folder = try #require(ProcessInfo.processInfo.environment["QUANTIZE_SAMPLE_REPORT"])
     let samples = [
       ("passed", SampleReport.large()), ("failed", SampleReport.large(passing: false)), ("small", SampleReport.small),
+      ("mixtral", SampleReport.mixture(layers: 2, dense: 0, experts: 8, tokens: 9000, quota: 600)),
+      ("deepseek", SampleReport.mixture(layers: 61, dense: 3, experts: 256, tokens: 524_288, quota: 128)),
     ]
     for (name, report) in samples {
       try report.html().write(toFile: "\(folder)/\(name).html", atomically: true, encoding: .utf8)

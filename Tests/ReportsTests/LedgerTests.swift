@@ -1,3 +1,4 @@
+import Foundation
 import StrictJSON
 import Testing
 
@@ -92,5 +93,30 @@ import Testing
     #expect(throws: ReportsError.malformedReport(key: "ledger.tensors", expected: "columns of one length")) {
       try Report(json: .object(members))
     }
+  }
+
+  @Test func `the example of formats/report.md is read`() throws {
+    let root = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "../../formats/report.md")
+    let text = try String(contentsOf: root, encoding: .utf8)
+    let example = try #require(text.split(separator: "```").first { $0.hasPrefix("json\n\"ledger\":") })
+    let json = try JSONValue(parsing: Array(("{" + example.dropFirst(5) + "}").utf8))
+    var members = try #require(SampleReport.small.json().objectValue)
+    members["ledger"] = json["ledger"]
+    let ledger = try #require(try Report(json: .object(members)).ledger)
+    #expect(
+      ledger.entries[0].written == ["weight_packed", "weight_scale"].map { "model.layers.0.mlp.up_proj." + $0 })
+    #expect(ledger.entries[1].fate == .dropped(reason: "computed from config.json"))
+    #expect(ledger.json == json["ledger"])
+  }
+
+  @Test func `the comment lists what was dropped and why, and the rest as patterns`() throws {
+    let text = SampleReport.small.markdown()
+    #expect(text.contains("- dropped `lm_head.weight`: tied to model.embed\\_tokens.weight\n"))
+    #expect(text.contains("| `model.layers.{0-1}.self_attn.q_proj.weight` | 2 | quantized, W4A16\\_ASYM |"))
+    var report = SampleReport.small
+    let names = (0..<30).map { "model.layers.\($0).inv_freq" }
+    report.ledger = try Report.Ledger(
+      source: names.map { ($0, 1) }, entries: names.map { .init($0, .dropped(reason: "computed")) })
+    #expect(report.markdown().contains("- dropped `model.layers.{0-29}.inv_freq` ×30: computed\n"))
   }
 }

@@ -28,7 +28,8 @@ import Testing
   }
 
   @Test func `a report is read back as it was written`() throws {
-    for report in [SampleReport.small, SampleReport.large(), SampleReport.large(passing: false)] {
+    let mixture = SampleReport.mixture(layers: 4, dense: 1, experts: 8, tokens: 9000, quota: 300)
+    for report in [SampleReport.small, SampleReport.large(), SampleReport.large(passing: false), mixture] {
       let text = report.json().prettyText
       #expect(try Report(json: JSONValue(parsing: text.utf8)) == report)
     }

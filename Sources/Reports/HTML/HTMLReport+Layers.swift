@@ -1,67 +1,107 @@
 extension Report {
-  /// Where in the model the error arises: one plot, the worst linears, and all of them.
+  /// Where in the model the error arises: one plot, or two where there are experts, the worst linears, and all of them.
   func writeLayers(_ page: inout Markup) {
     guard !layers.isEmpty else { return }
     page.newline()
     page.element("h2", text: "Where the error arises")
-    let plot = LayerPlot(layers)
     page.element(
       "p", ["class": "lead"],
       text:
         "Signal to quantization noise (SQNR) at the output of each linear, fed with the same inputs in both models, so "
         + "that errors of earlier layers do not count. 6 dB more is half the error, or about one bit per weight.")
+    let experts = layers.count { LinearPlace($0.name).part == .expert }
     page.element("div", ["class": "stack"]) { page in
+      let plot = LayerPlot(layers)
       if !plot.series.isEmpty {
-        let stems =
-          plot.hasStems
-          ? " The stem ends where rounding to nearest alone would be: below the dot is a gain, above it a loss."
-          : ""
+        var reading =
+          "Each dot is a linear; higher is closer to full precision. Look for a dot far below its colour's line."
+        if plot.hasStems {
+          reading +=
+            " The stem ends where rounding to nearest alone would be: below the dot is a gain, above it a loss."
+        }
+        if plot.series.contains(where: \.isHollow) { reading += " Rings are experts that see every token." }
+        let count = NumberText.count(layers.count - experts)
         writeFigure(
-          "\(NumberText.count(layers.count)) quantized linears, by decoder layer",
+          experts == 0
+            ? "\(count) quantized linears, by decoder layer" : "\(count) quantized linears outside the experts",
+          reading: reading, isWide: true, into: &page
+        ) { plot.drawing(width: $0) }
+      }
+    }
+    page.element("div", ["class": "stack"]) { page in
+      let plot = LayerPlot(layers, experts: true)
+      if !plot.series.isEmpty {
+        writeFigure(
+          "\(NumberText.count(experts)) quantized linears of experts",
           reading:
-            "Each dot is a linear; higher is closer to full precision. Look for a dot far below its colour's line."
-            + stems,
+            "Each dot is the middle one of a layer's experts, and its stem ends at the worst. A long stem means that "
+            + "some expert is far worse than its neighbours, often because it saw few tokens.",
           isWide: true, into: &page
         ) { plot.drawing(width: $0) }
       }
     }
     let worst = worstLayers
     let shown = min(8, worst.count)
+    let rows = LayerRow.rows(of: layers)
     if layers.count > 12 && shown > 0 {
       page.newline()
       page.element("div", ["class": "card stack"]) { page in
         page.element("h3", text: "The \(shown) with the most noise")
-        page.element("div", ["class": "scroll"]) { writeLayerTable(Array(worst.prefix(shown)), isSortable: false, &$0) }
+        page.element("div", ["class": "scroll"]) {
+          writeLayerTable(worst.prefix(shown).map { LayerRow(name: $0.name, layers: [$0]) }, isSortable: false, &$0)
+        }
       }
       page.element("details") { page in
-        page.element(
-          "summary", text: "All \(NumberText.count(layers.count)) linears, in checkpoint order; press a title to sort")
-        page.element("div", ["class": "card scroll"]) { writeLayerTable(layers, isSortable: true, &$0) }
+        let summary =
+          rows.count == layers.count
+          ? "All \(NumberText.count(layers.count)) linears, in checkpoint order; press a title to sort"
+          : "All \(NumberText.count(layers.count)) linears, experts of a layer together by their median; press a title to sort"
+        page.element("summary", text: summary)
+        page.element("div", ["class": "card scroll"]) { writeLayerTable(rows, isSortable: true, &$0) }
       }
     } else {
-      page.element("div", ["class": "card stack scroll"]) { writeLayerTable(layers, isSortable: true, &$0) }
+      page.element("div", ["class": "card stack scroll"]) { writeLayerTable(rows, isSortable: true, &$0) }
     }
   }
 
-  private func writeLayerTable(_ layers: [Layer], isSortable: Bool, _ page: inout Markup) {
-    let values = self.layers.compactMap(\.sqnr).filter(\.isFinite)
-    let top = values.max() ?? 1
-    let hasBaseline = layers.contains { $0.roundToNearestSqnr != nil }
+  private func writeLayerTable(_ rows: [LayerRow], isSortable: Bool, _ page: inout Markup) {
+    let top = layers.lazy.compactMap(\.sqnr).filter(\.isFinite).max() ?? 1
+    let hasBaseline = rows.contains { $0.gain != nil }
+    let hasExperts = rows.contains { $0.layers.count > 1 }
     var titles = ["Linear", "#SQNR, dB"]
+    if hasExperts { titles.append("#Lowest") }
     if hasBaseline { titles.append("#Over rounding, dB") }
     titles += ["#Cosine", "#Bits / weight", "Scheme"]
     writeTable(titles, isSortable: isSortable, into: &page) { page in
-      for layer in layers {
+      for row in rows {
         page.element("tr") { page in
-          page.element("td", ["data-v": layer.name]) { writeName(layer.name, &$0) }
-          writeMeter(layer.sqnr, of: top, &page)
-          if hasBaseline { writeGain(layer, &page) }
-          writeNumber(layer.cosine, layer.cosine.map { NumberText.fixed($0, decimals: 5) } ?? "–", &page)
-          writeNumber(layer.bitsPerWeight, NumberText.fixed(layer.bitsPerWeight, decimals: 2), &page)
-          page.element("td", text: layer.scheme)
+          page.element("td") { page in
+            writeName(row.name, &page)
+            if row.layers.count > 1 {
+              page.element("span", ["class": "sub"], text: " ×" + NumberText.count(row.layers.count))
+            }
+          }
+          writeMeter(row.sqnr, of: top, &page)
+          if hasExperts { writeWorst(row, &page) }
+          if hasBaseline { writeGain(row.gain, &page) }
+          writeNumber(row.cosine, row.cosine.map { NumberText.fixed($0, decimals: 5) } ?? "–", &page)
+          writeNumber(row.bitsPerWeight, NumberText.fixed(row.bitsPerWeight, decimals: 2), &page)
+          page.element("td", text: row.schemes)
         }
         page.newline()
       }
+    }
+  }
+
+  /// The lowest SQNR of a row and the expert that has it.
+  private func writeWorst(_ row: LayerRow, _ page: inout Markup) {
+    guard row.layers.count > 1, let worst = row.worst, let sqnr = worst.sqnr else {
+      return writeNumber(nil, "", &page)
+    }
+    page.element("td", ["class": "n", "title": worst.name, "data-v": Self.sortKey(sqnr)]) { page in
+      page.write(NumberText.decibels(sqnr))
+      let owner = LinearPlace.expert(worst.name).map { "expert \($0)" } ?? worst.name
+      page.element("span", ["class": "sub"], text: " " + owner)
     }
   }
 
@@ -78,12 +118,15 @@ extension Report {
     }
   }
 
-  private func writeNumber(_ value: Double?, _ text: String, _ page: inout Markup) {
-    page.element("td", ["class": "n", "data-v": value.map { $0.description } ?? ""], text: text)
+  /// A number for the script that sorts; eight digits are enough for that.
+  private static func sortKey(_ value: Double) -> String { Float(value).description }
+
+  func writeNumber(_ value: Double?, _ text: String, _ page: inout Markup) {
+    page.element("td", ["class": "n", "data-v": value.map(Self.sortKey) ?? ""], text: text)
   }
 
   private func writeMeter(_ value: Double?, of top: Double, _ page: inout Markup) {
-    page.element("td", ["class": "n", "data-v": value.map { $0.description } ?? ""]) { page in
+    page.element("td", ["class": "n", "data-v": value.map(Self.sortKey) ?? ""]) { page in
       guard let value else { return page.write("–") }
       page.write(NumberText.decibels(value))
       page.element("span", ["class": "meter hide"]) {
@@ -92,55 +135,10 @@ extension Report {
     }
   }
 
-  private func writeGain(_ layer: Layer, _ page: inout Markup) {
-    guard let sqnr = layer.sqnr, let baseline = layer.roundToNearestSqnr else { return writeNumber(nil, "–", &page) }
-    let gain = sqnr - baseline
-    page.element("td", ["class": gain < 0 ? "n bad" : "n", "data-v": gain.description]) {
+  private func writeGain(_ gain: Double?, _ page: inout Markup) {
+    guard let gain else { return writeNumber(nil, "–", &page) }
+    page.element("td", ["class": gain < 0 ? "n bad" : "n", "data-v": Self.sortKey(gain)]) {
       $0.write((gain > 0 ? "+" : "") + NumberText.fixed(gain, decimals: 1))
-    }
-  }
-
-  /// What was folded, what was not, and why.
-  func writeFolds(_ page: inout Markup) {
-    guard !folds.isEmpty else { return }
-    let dropped = folds.filter { !$0.kept }
-    page.newline()
-    page.element("h2", text: "Folded scales")
-    page.element(
-      "p", ["class": "lead"],
-      text: "AWQ scales channels up before rounding and takes the scale back in the operation before. "
-        + "\(folds.count - dropped.count) of \(folds.count) foldings made the error smaller and were kept.")
-    if !dropped.isEmpty {
-      page.element("div", ["class": "card stack"]) { page in
-        page.element("h3", text: "\(dropped.count) dropped")
-        page.element("div", ["class": "scroll"]) { writeFoldTable(dropped, hasReason: true, &$0) }
-      }
-    }
-    page.newline()
-    page.element("details") { page in
-      page.element("summary", text: "All \(folds.count) foldings")
-      page.element("div", ["class": "card scroll"]) { writeFoldTable(folds, hasReason: !dropped.isEmpty, &$0) }
-    }
-  }
-
-  private func writeFoldTable(_ folds: [Fold], hasReason: Bool, _ page: inout Markup) {
-    var titles = ["Operation", "Kind", "Kept", "#Change", "#Loss before", "#Loss after", "#α"]
-    if hasReason { titles.append("Reason") }
-    writeTable(titles, isSortable: true, into: &page) { page in
-      for fold in folds {
-        let change = fold.lossWithout == 0 ? 0 : fold.lossWith / fold.lossWithout - 1
-        page.element("tr") { page in
-          page.element("td", ["data-v": fold.name]) { writeName(fold.name, &$0) }
-          page.element("td", text: fold.kind)
-          page.element("td", ["class": fold.kept ? "good" : "bad"], text: fold.kept ? "kept" : "dropped")
-          writeNumber(change, NumberText.signedPercent(change), &page)
-          writeNumber(fold.lossWithout, NumberText.significant(fold.lossWithout), &page)
-          writeNumber(fold.lossWith, NumberText.significant(fold.lossWith), &page)
-          writeNumber(fold.alpha, NumberText.fixed(fold.alpha, decimals: 2), &page)
-          if hasReason { page.element("td", ["class": "muted w"], text: fold.reason ?? "") }
-        }
-        page.newline()
-      }
     }
   }
 }

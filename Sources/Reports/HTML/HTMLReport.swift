@@ -28,8 +28,10 @@ extension Report {
           writeCards(&page)
           writeAccuracy(&page)
           writeLayers(&page)
+          writeExperts(&page)
           writeFolds(&page)
           writeContents(&page)
+          writeLedger(&page)
           writeProvenance(&page)
         }
         page.newline()
@@ -124,6 +126,22 @@ extension Report {
       }
       page.raw(drawing(346).markup(label: label, class: "small"))
       page.element("figcaption", ["class": "reading"], text: reading)
+    }
+  }
+
+  /// A titled table, to be opened by the reader where it is long.
+  func writeCard(_ title: String, isOpen: Bool, _ page: inout Markup, table: (inout Markup) -> Void) {
+    page.newline()
+    if isOpen {
+      page.element("div", ["class": "card stack"]) { page in
+        page.element("h3", text: title)
+        page.element("div", ["class": "scroll"], table)
+      }
+    } else {
+      page.element("details") { page in
+        page.element("summary", text: title)
+        page.element("div", ["class": "card scroll"], table)
+      }
     }
   }
 }

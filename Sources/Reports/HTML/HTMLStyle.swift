@@ -8,11 +8,15 @@ enum HTMLStyle {
     :root{color-scheme:light dark;--page:#f6f5f1;--card:#ffffff;--ink:#1c2026;--muted:#5d6570;--line:#dedcd4;\
     --soft:#efede7;--accent:#2c6fb3;--band:#9cc3e8;--good:#17724a;--goodback:#e3f2e9;--bad:#b3261e;--badback:#fbe9e7;\
     --warn:#8a5a00;--warnback:#fdf3dc;--neutralback:#e8eef5;--s0:#0065a8;--s1:#b87f00;--s2:#00875f;--s3:#b8528f;\
-    --s4:#c84e00;--s5:#2f9fd8;--s6:#5b4bb5;--s7:#6b7280}
+    --s4:#c84e00;--s5:#2f9fd8;--s6:#5b4bb5;--s7:#6b7280;\
+    --h1:#e3edf7;--h2:#cadff1;--h3:#a9cce8;--h4:#83b4dc;--h5:#5b99cd;\
+    --h6:#3b7ebb;--h7:#2563a3;--h8:#174a84;--h9:#0d3362}
     @media (prefers-color-scheme:dark){:root{--page:#121519;--card:#1a1e24;--ink:#e7e9ec;--muted:#a0a8b3;--line:#333a44;\
     --soft:#242a32;--accent:#6cabec;--band:#2f5f92;--good:#56c98f;--goodback:#15301f;--bad:#ff8a80;--badback:#3a1a18;\
     --warn:#e9b949;--warnback:#332810;--neutralback:#1d2a3a;--s0:#58a9ec;--s1:#e6b13a;--s2:#2fc79a;--s3:#e38fc4;\
-    --s4:#ff8a4c;--s5:#8fd3f7;--s6:#a99cf5;--s7:#a3abb6}}
+    --s4:#ff8a4c;--s5:#8fd3f7;--s6:#a99cf5;--s7:#a3abb6;\
+    --h1:#1f2b38;--h2:#22374c;--h3:#274661;--h4:#2f5a80;--h5:#3b719f;\
+    --h6:#4d8bbe;--h7:#6aa7d8;--h8:#95c4eb;--h9:#c8e3fb}}
 
     """
 
@@ -78,9 +82,11 @@ enum HTMLStyle {
     th button:focus-visible{outline:2px solid var(--accent)}
     th[aria-sort=ascending] button::after{content:" ↑"}
     th[aria-sort=descending] button::after{content:" ↓"}
+    .scroll svg{max-width:none;margin:0}
     .meter{display:inline-block;vertical-align:middle;width:64px;height:7px;background:var(--soft);border-radius:3px;\
     margin-left:8px;overflow:hidden}
     .meter i{display:block;height:100%;background:var(--accent);border-radius:3px}
+    .meter.long{width:170px;margin-left:0}
     details{margin-top:12px}
     summary{cursor:pointer;color:var(--accent);font-size:14px}
     pre{background:var(--soft);border-radius:8px;padding:12px 14px;overflow-x:auto;margin:8px 0 0;font:12.5px/1.5 \
@@ -122,6 +128,11 @@ enum HTMLStyle {
     circle.s3,text.s3{fill:var(--s3)}circle.s4,text.s4{fill:var(--s4)}circle.s5,text.s5{fill:var(--s5)}\
     circle.s6,text.s6{fill:var(--s6)}circle.s7,text.s7{fill:var(--s7)}
     text.seriesname,circle.point{stroke:none}
+    .h0{stroke:var(--badback)}.h1{stroke:var(--h1)}.h2{stroke:var(--h2)}.h3{stroke:var(--h3)}.h4{stroke:var(--h4)}\
+    .h5{stroke:var(--h5)}.h6{stroke:var(--h6)}.h7{stroke:var(--h7)}.h8{stroke:var(--h8)}.h9{stroke:var(--h9)}
+    .starved{fill:none;stroke:var(--bad);stroke-width:.8;pointer-events:none}.starved.wide{stroke-width:1.6}
+    .cell,.oncell{pointer-events:none;fill:var(--ink)}.oncell{fill:var(--card)}
+    circle.ring{fill:var(--card);stroke-width:1.4}
 
     """
 

@@ -45,6 +45,30 @@ struct SVG {
       ], title)
   }
 
+  /// A rectangle as a thick line from left to right; `y` is its middle.
+  typealias Bar = (x: Double, y: Double, width: Double, title: String)
+
+  /// Rectangles of one height and colour, which the class names as that of a stroke, in few characters each.
+  mutating func bars(_ bars: [Bar], thickness: Double, class name: String) {
+    guard !bars.isEmpty else { return }
+    var inner = SVG(width: width, height: height)
+    for bar in bars {
+      let path = "M\(Self.number(bar.x)) \(Self.number(bar.y))h\(Self.number(bar.width))"
+      inner.shape("path", ["d": path], bar.title)
+    }
+    body.element("g", ["class": name, "stroke-width": Self.number(thickness)]) { $0.raw(inner.body.text) }
+  }
+
+  /// The outlines of rectangles.
+  mutating func outlines(_ rectangles: [(x: Double, y: Double, width: Double, height: Double)], class name: String) {
+    guard !rectangles.isEmpty else { return }
+    let paths = rectangles.map { one in
+      let sides = "h\(Self.number(one.width))v\(Self.number(one.height))h\(Self.number(-one.width))z"
+      return "M\(Self.number(one.x)) \(Self.number(one.y))" + sides
+    }
+    body.empty("path", ["class": name, "d": paths.joined()])
+  }
+
   mutating func circle(x: Double, y: Double, radius: Double, class name: String, title: String? = nil) {
     shape("circle", ["class": name, "cx": Self.number(x), "cy": Self.number(y), "r": Self.number(radius)], title)
   }

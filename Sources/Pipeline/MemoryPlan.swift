@@ -1,0 +1,91 @@
+internal import Models
+internal import Quantization
+
+/// How a run keeps to the memory it was given: rows that move together, and where hidden states wait.
+public struct MemoryPlan: Sendable, Equatable {
+  /// Rows of hidden states that pass a layer together.
+  public var chunkRows = Sequences.chunkRows
+  /// Tokens on which folds are judged.
+  public var heldOutTokens = 2048
+  /// Whether hidden states wait in a file.
+  public var spills = false
+  /// Bytes expected at the highest, mapped pages that can be given back left out.
+  public var peak = 0
+
+  /// The roomiest plan that fits a limit, or the smallest there is.
+  ///
+  /// - Parameters:
+  ///   - limit: bytes the process may have in memory; `nil` for no limit.
+  ///   - tokens: of all calibration texts, those for starved experts included.
+  init(_ model: LanguageModel, _ plan: QuantizationPlan, recipe: Recipe, tokens: Int, window: Int, limit: Int?) {
+    let estimate = MemoryEstimate(model, plan, calibrates: recipe.needsCalibration, tokens: tokens, window: window)
+    for rows in [2048, 1024, 512, 256] {
+      for spills in [false, true] {
+        chunkRows = max(rows, 1)
+        heldOutTokens = rows
+        self.spills = spills
+        peak = estimate.peak(self)
+        if limit == nil || peak <= limit ?? 0 { return }
+      }
+    }
+  }
+}
+
+/// Bytes that the parts of the work take.
+private struct MemoryEstimate {
+  let calibrates: Bool
+  let hidden: Int
+  let widest: Int
+  let tokens: Int
+  let window: Int
+  let heads: Int
+  let largestLinear: Int
+  let groupsOfBlock: Int
+  let statistics: Int
+
+  init(_ model: LanguageModel, _ plan: QuantizationPlan, calibrates: Bool, tokens: Int, window: Int) {
+    self.calibrates = calibrates
+    self.tokens = tokens
+    self.window = window
+    let c = model.configuration
+    hidden = c.hiddenSize
+    widest = c.widestActivation
+    heads =
+      c.layers.map { layer in
+        switch layer.attention {
+        case .grouped(let a): a.heads
+        case .latent(let a): a.heads
+        }
+      }.max() ?? 1
+    let written = plan.linears.filter { $0.scheme != nil }
+    largestLinear = written.map { $0.outFeatures * $0.inFeatures }.max() ?? 0
+    // Clips of every linear of a block are held until it is written; experts are written one by one.
+    var blocks: [Int: Int] = [:]
+    var gram = 0
+    for linear in written {
+      guard let (layer, _) = model.names.place(linear.name) else { continue }
+      let isExpert = model.linear(named: linear.name)?.expert != nil
+      guard let weights = linear.scheme?.weights, case .int = weights.format else { continue }
+      let grid = ScaleGrid(weights.granularity, outFeatures: linear.outFeatures, inFeatures: linear.inFeatures)
+      if !isExpert { blocks[layer, default: 0] += grid.count }
+      gram = max(gram, linear.inFeatures * min(512, grid.columnsPerScale) * 4 + linear.inFeatures * 24)
+    }
+    groupsOfBlock = blocks.values.max() ?? 0
+    // The inputs of attention, its parts, the feed-forward's inner one, and one expert's two.
+    statistics = gram * 6
+  }
+
+  func peak(_ plan: MemoryPlan) -> Int {
+    let base = 96 << 20
+    // Codes, a byte each, the words they are packed into, and what waits to be compressed.
+    let writing = largestLinear * 2 + (64 << 20)
+    guard calibrates else { return base + writing }
+    let rows = max(plan.chunkRows, window)
+    // A chunk and its norm, what attention or the feed-forward makes of it, and the sums of experts.
+    let activations = (rows * (4 * hidden + 2 * widest) + heads * 128 * window) * 4
+    let judged = plan.heldOutTokens * (4 * hidden + 2 * widest) * 4
+    let states = plan.spills ? 0 : tokens * hidden * 4 * 2
+    let clips = groupsOfBlock * 4 * 4
+    return base + max(writing + states, activations + judged + states) + clips + statistics
+  }
+}
