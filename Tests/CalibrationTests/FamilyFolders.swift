@@ -1,6 +1,5 @@
 import Checkpoints
 import Foundation
-import StrictJSON
 import Tensors
 
 @testable import Calibration
@@ -27,8 +26,7 @@ enum FamilyFolders {
   }
 
   static func ids(_ name: String) throws -> [Int] {
-    let text = try Data(contentsOf: root.appending(path: name + "/tokens.json"))
-    return try JSONValue(parsing: text).arrayValue?.compactMap(\.intValue) ?? []
+    try JSONDecoder().decode([Int].self, from: try Data(contentsOf: root.appending(path: name + "/tokens.json")))
   }
 }
 

@@ -50,6 +50,37 @@ import Testing
     try check(.feedForward, behind, found.folds.suffix(2))
   }
 
+  @Test func `a kept fold is in its source, in that one's bias, and in all readers`() throws {
+    var kept: [String: Int] = [:]
+    for seed in UInt64(1)...6 {
+      let tiny = TinyLayer(seed: seed, type: .float32)
+      let found = try tiny.quantized(
+        tiny.all(Self.w4), calibration: tiny.hiddenStates(300, seed: 2), heldOut: tiny.hiddenStates(60, seed: 3))
+      for (fold, outcome) in zip(tiny.layer.layout.folds, found.folds) {
+        #expect(fold.title == outcome.title)
+        let factors = found.weights[fold.linears[0]]?.columnFactors
+        #expect((factors != nil) == outcome.isKept)
+        #expect(fold.linears.allSatisfy { found.weights[$0]?.columnFactors == factors })
+        guard let factors else { continue }
+        kept[fold.sourceName, default: 0] += 1
+        switch fold.source {
+        case .norm(let name):
+          let (before, after) = (tiny.layer.norm(name).gains, try #require(found.norms[name]))
+          #expect(zip(zip(before, after), factors).allSatisfy { abs($0.0 / $0.1 / $1 - 1) < 1e-6 })
+        case .rows(let name, let map):
+          let divisors = try #require(found.weights[name]?.rowDivisors)
+          let (before, after) = (try #require(tiny.layer.linear(name).bias), try #require(found.biases[name]))
+          for (input, factor) in factors.enumerated() {
+            let row = map.row(ofInput: input)
+            #expect(divisors[row] == factor)
+            #expect(abs(before[row] / after[row] / factor - 1) < 1e-6)
+          }
+        }
+      }
+    }
+    #expect(kept.count == 4, "every fold is kept once, or this shows nothing: \(kept)")
+  }
+
   // MARK: Trap 5
 
   @Test func `a fold that does not lower the held-out loss is dropped, and says why (trap 5)`() throws {

@@ -16,10 +16,10 @@ import Testing
   private struct Texts {
     let search, heldOut, reserve: Matrix
 
-    init(_ tiny: TinyLayer, search: Int = 160, reserve: Int = 160, factor: Float = 3) {
+    init(_ tiny: TinyLayer, search: Int = 160, reserve: Int = 160, factor: Float = 3, reserveFactor: Float? = nil) {
       self.search = tiny.hiddenStates(search, seed: 2, factor: factor)
       heldOut = tiny.hiddenStates(60, seed: 3, factor: factor)
-      self.reserve = tiny.hiddenStates(reserve, seed: 4, factor: factor)
+      self.reserve = tiny.hiddenStates(reserve, seed: 4, factor: reserveFactor ?? factor)
     }
 
     func states(spillFolder: String? = nil, hasReserve: Bool = true) throws -> CalibrationStates {
@@ -50,7 +50,8 @@ import Testing
 
   @Test func `an expert below the quota takes the reserve, then the layer's input, and says so`() throws {
     let mixture = TinyMixture(bias: Self.bias)
-    let texts = Texts(mixture.tiny)
+    // The reserve is the loudest, so that it shows whether it was heard.
+    let texts = Texts(mixture.tiny, reserveFactor: 12)
     let (search, reserve) = (try mixture.rows(texts.search), try mixture.rows(texts.reserve))
     let (x, further) = (try mixture.inputs(texts.search), try mixture.inputs(texts.reserve))
     // Float8 shows what was seen: the largest input. Nothing is folded.
@@ -73,6 +74,7 @@ import Testing
     #expect(helped.experts?.helped[4] == .moreSamples(tokens: enough))
     #expect(helped.experts?.helped[5] == .layerInput(tokens: 0))
     #expect(helped.experts?.counts == search.map(\.count), "counts are before any help")
+    try #require(Self.largest(further, reserve[4]) > 1.01 * Self.largest(x, search[4]))
     try check(helped, 4, max(Self.largest(x, search[4]), Self.largest(further, reserve[4])))
     try check(helped, 5, Self.largest(x, Array(0..<x.rows)))
     for expert in 0..<4 where search[expert].count >= enough {
@@ -157,6 +159,30 @@ import Testing
     let source = try tiny.layer.matrix("mlp.gate")
     for (index, value) in router.kept().floats().enumerated() {
       #expect(value == source.values[index] * factors[index % 64], "no bit of the router is lost")
+    }
+  }
+
+  @Test func `what is judged of an expert is its held-out rows behind the folded norm`() throws {
+    let mixture = TinyMixture(bias: Self.bias)
+    let tiny = mixture.tiny
+    let texts = Texts(tiny, search: 400, factor: 20)
+    let found = try TinyResult(tiny.quantizer(tiny.all(Self.w4)), texts.states(), tiny.tables)
+    try #require(found.norms["post_attention_layernorm"] != nil)
+    let stored = try tiny.layer.replacing(found)
+    var hidden = texts.heldOut
+    hidden += try tiny.delta(tiny.layer, .attention, hidden)
+    let rows = try mixture.rows(texts.heldOut)
+    let judged = (0..<6).filter { rows[$0].count >= 16 }
+    try #require(judged.count >= 2, "\(rows.map(\.count))")
+    for expert in judged {
+      let picked = hidden.gathered(rows: rows[expert])
+      let outputs = try [stored, tiny.layer].map {
+        try $0.expert(expert, of: mixture.mixture, $0.norm("post_attention_layernorm")(picked))
+      }
+      let distance = outputs[0].distance(to: outputs[1])
+      let fold = try #require(found.folds.first { $0.title.hasPrefix("expert \(expert):") })
+      let loss = fold.isKept ? fold.lossWith : fold.lossWithout
+      #expect(abs(distance * distance / loss - 1) < 1e-3, "expert \(expert)")
     }
   }
 
