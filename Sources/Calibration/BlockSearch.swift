@@ -82,6 +82,8 @@ struct BlockSearch {
     let reference = try output(layer)
     let energy = reference.values.withUnsafeBufferPointer { ck_sum_of_squares($0.baseAddress, $0.count) }
     var losses: [Set<Int>: Double] = [:]
+    /// Of folds that are tried one by one: the loss without and with each, at its turn.
+    var decided: [Int: (without: Double, with: Double)] = [:]
     func measured(_ active: Set<Int>, clipsScores: Bool = false) throws(ModelError) -> QuantizedBlock {
       var candidate = build(active, plans, clipsScores: clipsScores)
       let found = try output(applying(candidate))
@@ -104,12 +106,13 @@ struct BlockSearch {
       for fold in useful {
         let tried = active.union([fold])
         let candidate = try measured(tried)
+        decided[fold] = (chosen.loss, candidate.loss)
         if candidate.loss < chosen.loss { (active, chosen) = (tried, candidate) }
       }
     }
     // Errors of queries and keys meet in a product under a softmax, where the squared error of each alone misleads:
     // they are clipped only where the whole attention is better for it.
-    if names.contains(where: { feedsScores($0) && isScaled($0) }) {
+    if names.contains(where: { feedsScores($0) && isClipped($0) }) {
       let clipped = try measured(active, clipsScores: true)
       if clipped.loss < chosen.loss { chosen = clipped }
     }
@@ -119,8 +122,9 @@ struct BlockSearch {
       }
       let isKept = active.contains(index)
       return outcome(
-        plans[index], kept: isKept, without: losses[active.subtracting([index])] ?? chosen.loss,
-        with: losses[active.union([index])] ?? chosen.loss,
+        plans[index], kept: isKept,
+        without: decided[index]?.without ?? losses[active.subtracting([index])] ?? chosen.loss,
+        with: decided[index]?.with ?? losses[active.union([index])] ?? chosen.loss,
         reason: isKept ? nil : "the held-out loss of its block is not lower with it")
     }
     return chosen

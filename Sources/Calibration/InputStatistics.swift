@@ -10,8 +10,8 @@ public struct InputStatistics: Sendable {
   public let groupSize: Int
   /// Sum of the tokens' weights: the number of tokens, less what was taken from outlying ones.
   public private(set) var weight = 0.0
-  /// Largest |x| of any token, outliers included.
-  public private(set) var maximum: Float = 0
+  /// Largest |x| a channel of any token, outliers included.
+  public private(set) var maxima: [Float]
   private var magnitudeSum: [Double]
   private var sum: [Double]
   private var squareSum: [Double]
@@ -32,6 +32,7 @@ public struct InputStatistics: Sendable {
     magnitudeSum = [Double](repeating: 0, count: channels)
     sum = magnitudeSum
     squareSum = magnitudeSum
+    maxima = [Float](repeating: 0, count: channels)
   }
 
   /// Statistics of an input of which nothing is known: every channel alike, around zero.
@@ -60,7 +61,12 @@ public struct InputStatistics: Sendable {
       x.values.withUnsafeBufferPointer { buffer in
         guard let base = buffer.baseAddress else { return }
         ck_accumulate_moments(base + row * channels, weights[row], &magnitudeSum, &sum, &squareSum, channels)
-        maximum = max(maximum, ck_largest_magnitude(base + row * channels, channels))
+        maxima.withUnsafeMutableBufferPointer { maxima in
+          for channel in 0..<channels {
+            let magnitude = abs(base[row * channels + channel])
+            maxima[channel] = magnitude > maxima[channel] ? magnitude : maxima[channel]
+          }
+        }
       }
     }
     if groupSize > 0 { addGram(x, weights) }
@@ -76,20 +82,32 @@ public struct InputStatistics: Sendable {
     if gramSum.isEmpty { gramSum = gram } else { for index in gram.indices { gramSum[index] += gram[index] } }
   }
 
+  /// Largest |x| of any token, outliers included.
+  public var maximum: Float { maxima.max() ?? 0 }
+
+  /// Largest |x| of any token once its channels are divided by factors, as folding leaves it.
+  public func maximum(dividedBy factors: [Float]?) -> Float {
+    guard let factors else { return maximum }
+    return zip(maxima, factors).map { $0 / $1 }.max() ?? 0
+  }
+
+  /// Before any token all means are zero.
+  private var divisor: Double { weight > 0 ? weight : 1 }
+
   /// Mean |x| a channel.
-  public var magnitudes: [Float] { magnitudeSum.map { Float($0 / weight) } }
+  public var magnitudes: [Float] { magnitudeSum.map { Float($0 / divisor) } }
 
   /// Mean of x a channel.
-  public var means: [Float] { sum.map { Float($0 / weight) } }
+  public var means: [Float] { sum.map { Float($0 / divisor) } }
 
   /// Mean of x² a channel.
-  public var squares: [Float] { squareSum.map { Float($0 / weight) } }
+  public var squares: [Float] { squareSum.map { Float($0 / divisor) } }
 
   /// Variance of x a channel.
   public var variances: [Float] {
     zip(sum, squareSum).map { sum, square in
-      let mean = sum / weight
-      return Float(max(0, square / weight - mean * mean))
+      let mean = sum / divisor
+      return Float(max(0, square / divisor - mean * mean))
     }
   }
 

@@ -110,19 +110,21 @@ public final class LayerSession {
       let linear = try layer.linear(name)
       initial[name] = quantizer.initial(linear, name)
       biases[name] = linear.bias
-      maxima[name] = statistics[reads(name)]?.maximum
     }
     let (tables, seen) = (tables, statistics)
     let search = BlockSearch(
       quantizer: quantizer, names: names, folds: quantizer.folds { $0.block == block }, initial: initial,
-      biases: biases, norms: [:], statistics: { [self] in seen[reads($0)] ?? InputStatistics(channels: 0, groupSize: 0) },
+      biases: biases, norms: [:],
+      statistics: { [self] in seen[reads($0)] ?? InputStatistics(channels: 0, groupSize: 0) },
       output: { (layer: DecoderLayer) throws(ModelError) in
         try layer.delta(block, of: heldOut, sequences: sequences, tables: tables)
       })
-    merge(try search.run())
+    merge(try search.run()) { seen[reads($0)] }
   }
 
-  func merge(_ block: QuantizedBlock) {
+  /// Keeps what became of a block, and the largest inputs of its linears, which folding divides.
+  func merge(_ block: QuantizedBlock, seen statistics: (String) -> InputStatistics?) {
+    for (name, weight) in block.weights { maxima[name] = statistics(name)?.maximum(dividedBy: weight.columnFactors) }
     result.weights.merge(block.weights) { $1 }
     result.norms.merge(block.norms) { $1 }
     result.biases.merge(block.biases) { $1 }

@@ -93,7 +93,6 @@ final class MixtureSession {
       let linear = try layer.linear(name)
       initial[name] = quantizer.initial(linear, name)
       biases[name] = linear.bias
-      session.maxima[name] = statistics(name, layer).maximum
     }
     let folds = quantizer.folds { $0.block == .feedForward && $0.expert == nil }
     let search = BlockSearch(
@@ -112,18 +111,14 @@ final class MixtureSession {
     found.weights = found.weights.filter { own.contains($0.key) }
     found.biases = found.biases.filter { own.contains($0.key) }
     normFactors = layer.configuration.norms.feedForwardInput.flatMap { found.normFactors[$0] }
-    session.merge(found)
+    session.merge(found) { [self] in statistics($0, layer) }
   }
 
   /// Statistics that stand for any linear which has none of its own: those of the layer's input.
   private func statistics(_ name: String, _ layer: DecoderLayer) -> InputStatistics {
     let key = layer.layout.linear(name)?.reads ?? name
     if let found = layerInput[key] { return found }
-    if let linear = layer.layout.linear(name), linear.expert != nil, let input = layerInput[mixture.router],
-      linear.inFeatures == input.channels
-    {
-      return input
-    }
+    if readsInput(name), let input = layerInput[mixture.router] { return input }
     return InputStatistics.uniform(channels: layer.layout.linear(name)?.inFeatures ?? 0)
   }
 
@@ -141,6 +136,8 @@ final class MixtureSession {
     while finished < mixture.count { try run(finished, session) }
     guard let states = session.states else { return }
     for (hidden, sum) in zip(states.all, sums) { try session.quantizer.layer.add(sum, to: hidden) }
+    // The sums are added once, however often the session is finished.
+    sums = []
     current = [:]
   }
 
@@ -154,13 +151,12 @@ final class MixtureSession {
       let linear = try layer.linear(name)
       layer.replace(name, by: linear)
       initial[name] = quantizer.initial(linear, name)
-      if let normFactors, normFactors.count == linear.inFeatures, readsInput(name, layer) {
+      if let normFactors, readsInput(name) {
         initial[name]?.columnFactors = normFactors
       }
       biases[name] = linear.bias
     }
     let statistics = try observe(expert, layer, session, states, names)
-    for name in names { session.maxima[name] = statistics[layer.layout.linear(name)?.reads ?? name]?.maximum }
     let before = try heldOutRows(of: expert, states)
     let search = BlockSearch(
       quantizer: quantizer, names: names, folds: quantizer.folds { $0.expert == expert }, initial: initial,
@@ -171,14 +167,21 @@ final class MixtureSession {
       })
     let found = try search.run()
     current = found.weights
+    for (name, weight) in current {
+      let input = statistics[layer.layout.linear(name)?.reads ?? name]
+      session.maxima[name] = input?.maximum(dividedBy: weight.columnFactors)
+    }
     session.result.biases.merge(found.biases) { $1 }
     session.result.folds += found.folds
     finished = expert + 1
   }
 
-  private func readsInput(_ name: String, _ layer: DecoderLayer) -> Bool {
-    layer.layout.folds.contains { fold in
-      if case .norm = fold.source { fold.block == .feedForward && fold.linears.contains(name) } else { false }
+  /// Whether a linear of an expert reads what the layer gives to the expert, rather than what is inside.
+  private func readsInput(_ name: String) -> Bool {
+    guard name.hasPrefix(mixture.prefix) else { return false }
+    switch mixture.storage {
+    case .modules(let gate, let up, _): return name.hasSuffix("." + gate) || name.hasSuffix("." + up)
+    case .stackedInTurns: return name.hasSuffix(".gate_up_proj")
     }
   }
 
@@ -202,21 +205,22 @@ final class MixtureSession {
     }
     let tap: Tap = { (name: String, input: Matrix, _: Matrix) in statistics[name]?.add(input) }
     for (index, hidden) in states.all.enumerated() {
-      let isSeen = index == 0 || (index == 2 && count < session.quota)
+      let isSeen = index == 0 || (index == 2 && count < max(1, session.quota))
       for piece in seats[index].pieces(of: expert, rows: DecoderLayer.expertRows) {
         let x = input(layer, try hidden.gather(piece.places))
         let output = try layer.expert(expert, of: mixture, x, tap: isSeen ? tap : nil)
         try sums[index].add(output, to: piece.places, weights: piece.weights)
       }
     }
-    guard count < session.quota else { return statistics }
+    // Without any token there is nothing to go by, whatever the quota.
+    guard count < max(1, session.quota) else { return statistics }
     let seen = count + (seats.count > 2 ? seats[2].counts[expert] : 0)
-    if seen >= session.quota {
+    if seen >= max(1, session.quota) {
       use.helped[expert] = .moreSamples(tokens: seen)
       return statistics
     }
     use.helped[expert] = .layerInput(tokens: seen)
-    for name in names where readsInput(name, layer) {
+    for name in names where readsInput(name) {
       if let input = layerInput[mixture.router] { statistics[layer.layout.linear(name)?.reads ?? name] = input }
     }
     // What comes out of gate and up is seen by running the expert on tokens of the layer.
@@ -225,7 +229,7 @@ final class MixtureSession {
     }
     let x = input(layer, try states.search.gather(places))
     _ = try layer.expert(expert, of: mixture, x) { [self] name, input, _ in
-      if !readsInput(name, layer) { statistics[name]?.add(input) }
+      if !readsInput(name) { statistics[name]?.add(input) }
     }
     return statistics
   }

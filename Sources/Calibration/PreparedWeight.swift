@@ -55,8 +55,9 @@ public struct PreparedWeight: Sendable {
     if let scheme {
       return RoundToNearest.rounded(scaled, as: scheme.weights, scaleType: storedType, shrink: shrink)
     }
-    guard isFolded else { return source }
+    // Also where nothing is folded: what another layout decodes to need not be a number of the stored type.
     let (scaled, type) = (scaled, storedType)
+    guard type != .float32 else { return scaled }
     return WeightRows(outFeatures: scaled.outFeatures, inFeatures: scaled.inFeatures, storedType: type) {
       range, floats in
       scaled.copyRows(range, to: floats)

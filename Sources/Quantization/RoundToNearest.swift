@@ -40,20 +40,22 @@ public enum RoundToNearest {
     let width = weight.inFeatures
     switch quantization.format {
     case .int(let bits):
+      precondition(grid.rowsPerScale == 1, "integer schemes have scales of their own for each output feature")
       let spec = ck_int_grid(bits: bits, isSymmetric: quantization.isSymmetric, scaleType: scaleType)
       return WeightRows(outFeatures: weight.outFeatures, inFeatures: width, storedType: .float32) { range, floats in
         weight.copyRows(range, to: floats)
         guard let base = floats.baseAddress else { return }
-        withUnsafeTemporaryAllocation(of: Float.self, capacity: grid.columnsPerScale) { difference in
-          guard let difference = difference.baseAddress else { return }
+        withUnsafeTemporaryAllocation(of: Int8.self, capacity: grid.columnsPerScale) { codes in
+          guard let codes = codes.baseAddress else { return }
           for cell in range.lowerBound * grid.columnGroups..<range.upperBound * grid.columnGroups {
             let (row, group) = (cell / grid.columnGroups - range.lowerBound, cell % grid.columnGroups)
             let start = base + row * width + group * grid.columnsPerScale
             let count = min(grid.columnsPerScale, width - group * grid.columnsPerScale)
             var (scale, zero): (Float, Float) = (0, 0)
             ck_int_group_scale(start, count, spec, shrink?[cell] ?? 1, &scale, &zero)
-            ck_int_group_error(start, count, spec, scale, zero, difference)
-            for column in 0..<count { start[column] += difference[column] }
+            ck_int_group_round(start, count, spec, scale, zero, codes)
+            // As codes are expanded: weight + error would differ in the last bit where compilers fuse the kernel's sums.
+            for column in 0..<count { start[column] = (Float(codes[column]) - zero) * scale }
           }
         }
       }

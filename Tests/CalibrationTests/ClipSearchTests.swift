@@ -48,7 +48,7 @@ import Testing
     var statistics = InputStatistics(channels: columns, groupSize: group)
     statistics.add(x)
     let found = ClipSearch.run(
-      weight, as: quantization, scaleType: .bfloat16, statistics: statistics, scales: scales)
+      WeightRows(weight), as: quantization, scaleType: .bfloat16, statistics: statistics, scales: scales)
     #expect(found.count == rows * 3)
     let candidates = ClipSearch.shrinks.map { shrink in
       RoundToNearest.quantized(
@@ -78,7 +78,7 @@ import Testing
     let seen = LoudLinear(rows: 256, tokens: tokens, loud: [], seed: 6)
     statistics.add(seen.x)
     let shrink = ClipSearch.run(
-      seen.weight, as: quantization, scaleType: .bfloat16, statistics: statistics,
+      WeightRows(seen.weight), as: quantization, scaleType: .bfloat16, statistics: statistics,
       scales: [Float](repeating: 1, count: 128))
     let other = LoudLinear(tokens: 1000, loud: [], seed: 7).x
     let errors = [nil, shrink].map { shrink in
@@ -116,7 +116,8 @@ import Testing
     statistics.add(x)
     #expect(statistics.gramBlock(0) == nil)
     let scales = (0..<columns).map { Float($0 % 3 + 1) }
-    let found = ClipSearch.run(weight, as: quantization, scaleType: .float32, statistics: statistics, scales: scales)
+    let found = ClipSearch.run(
+      WeightRows(weight), as: quantization, scaleType: .float32, statistics: statistics, scales: scales)
     #expect(found.count == 20)
     let (kept, squares) = ClipSearch.shrunk(statistics.squares, tokens: 30)
     for row in 0..<20 {
@@ -144,18 +145,18 @@ import Testing
     let quantization = WeightQuantization(.int(bits: 4), .perGroup(size: 32))
     let ones = [Float](repeating: 1, count: 128)
     let found = ClipSearch.run(
-      linear.weight, as: quantization, scaleType: .bfloat16, statistics: linear.statistics, scales: ones)
+      WeightRows(linear.weight), as: quantization, scaleType: .bfloat16, statistics: linear.statistics, scales: ones)
     var none = InputStatistics(channels: 128, groupSize: 0)
     none.add(linear.x)
     let same = ClipSearch.run(
-      linear.weight, as: quantization, scaleType: .bfloat16, statistics: none, scales: ones)
+      WeightRows(linear.weight), as: quantization, scaleType: .bfloat16, statistics: none, scales: ones)
     #expect(found == same && found.contains { $0 < 1 })
   }
 
   @Test func `float weights are not clipped`() {
     let linear = LoudLinear(tokens: 10)
     let found = ClipSearch.run(
-      linear.weight, as: WeightQuantization(.float8E4M3, .perChannel), scaleType: .float32,
+      WeightRows(linear.weight), as: WeightQuantization(.float8E4M3, .perChannel), scaleType: .float32,
       statistics: linear.statistics, scales: [Float](repeating: 1, count: 128))
     #expect(found.isEmpty)
   }
@@ -168,7 +169,7 @@ import Testing
     let results = [1, 2, 5].map { count in
       Parallel.threads = count
       return ClipSearch.run(
-        linear.weight, as: quantization, scaleType: .bfloat16, statistics: linear.statistics,
+        WeightRows(linear.weight), as: quantization, scaleType: .bfloat16, statistics: linear.statistics,
         scales: [Float](repeating: 1, count: 128))
     }
     #expect(Set(results).count == 1)

@@ -32,7 +32,7 @@ struct LoudLinear {
 
   func search(_ quantization: WeightQuantization, scaleType: DType = .bfloat16) -> ScaleSearch {
     ScaleSearch(
-      quantizations: [quantization], scaleType: scaleType, weights: [weight], statistics: statistics,
+      quantizations: [quantization], scaleType: scaleType, weights: [WeightRows(weight)], statistics: statistics,
       sourceChannel: Array(0..<weight.columns))
   }
 
@@ -151,7 +151,7 @@ struct LoudLinear {
     let linear = LoudLinear(tokens: 100)
     let search = ScaleSearch(
       quantizations: [Self.quantizations[1]], scaleType: .bfloat16,
-      weights: [Matrix(rows: 64, columns: 128, values: values)], statistics: linear.statistics,
+      weights: [WeightRows(Matrix(rows: 64, columns: 128, values: values))], statistics: linear.statistics,
       sourceChannel: Array(0..<128))
     let found = search.run { $0 }
     #expect(found.relativeError == 1 && found.scales.allSatisfy { $0 == 1 })
@@ -203,7 +203,8 @@ struct LoudLinear {
     statistics.add(x)
     linear = LoudLinear(tokens: 400)
     let search = ScaleSearch(
-      quantizations: [Self.quantizations[0]], scaleType: .bfloat16, weights: [linear.weight], statistics: statistics,
+      quantizations: [Self.quantizations[0]], scaleType: .bfloat16, weights: [WeightRows(linear.weight)],
+      statistics: statistics,
       sourceChannel: Array(0..<128))
     let found = search.run { $0 }
     #expect(found.relativeError < 0.6, "\(found.relativeError)")
@@ -219,7 +220,8 @@ struct LoudLinear {
     var statistics = InputStatistics(channels: 128, groupSize: 32)
     statistics.add(x)
     let search = ScaleSearch(
-      quantizations: [Self.quantizations[1]], scaleType: .bfloat16, weights: [linear.weight], statistics: statistics,
+      quantizations: [Self.quantizations[1]], scaleType: .bfloat16, weights: [WeightRows(linear.weight)],
+      statistics: statistics,
       sourceChannel: Array(0..<128))
     let (with, without) = (search.run { $0 }, linear.search(Self.quantizations[1]).run { $0 })
     #expect(abs(with.alpha - without.alpha) <= 0.15, "\(with.alpha), \(without.alpha)")
@@ -248,7 +250,7 @@ struct LoudLinear {
     // Four query heads of 32 channels over two key-value heads.
     let source = (0..<128).map { $0 / 64 * 32 + $0 % 32 }
     let search = ScaleSearch(
-      quantizations: [Self.quantizations[0]], scaleType: .bfloat16, weights: [linear.weight],
+      quantizations: [Self.quantizations[0]], scaleType: .bfloat16, weights: [WeightRows(linear.weight)],
       statistics: linear.statistics, sourceChannel: source)
     let found = search.run { $0 }
     #expect(found.scales.count == 64 && found.relativeError < 1)
@@ -264,11 +266,12 @@ struct LoudLinear {
     let other = LoudLinear(rows: 16, seed: 5)
     let quantizations = [Self.quantizations[0], WeightQuantization(.float8E4M3, .perChannel), Self.quantizations[1]]
     let search = ScaleSearch(
-      quantizations: quantizations, scaleType: .bfloat16, weights: [linear.weight, linear.weight, other.weight],
+      quantizations: quantizations, scaleType: .bfloat16,
+      weights: [linear.weight, linear.weight, other.weight].map { WeightRows($0) },
       statistics: linear.statistics, sourceChannel: Array(0..<128))
     let scales = Self.scales(linear, alpha: 0.5)
     let second = ScaleSearch(
-      quantizations: [quantizations[2]], scaleType: .bfloat16, weights: [other.weight],
+      quantizations: [quantizations[2]], scaleType: .bfloat16, weights: [WeightRows(other.weight)],
       statistics: linear.statistics, sourceChannel: Array(0..<128))
     #expect(search.error(scales) == linear.search(quantizations[0]).error(scales) + second.error(scales))
   }
