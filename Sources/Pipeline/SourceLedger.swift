@@ -15,7 +15,8 @@ extension QuantizationPlan {
       uniquingKeysWith: { first, _ in first })
     /// A linear whose weights are several tensors, or part of one: the first names what was written.
     func linear(_ plan: LinearPlan, _ fate: Report.Ledger.Fate, _ written: [TensorInfo]) {
-      for (index, info) in model.storedTensors(ofLinear: plan.name).enumerated() where listed.insert(info.name).inserted {
+      for (index, info) in model.storedTensors(ofLinear: plan.name).enumerated() where listed.insert(info.name).inserted
+      {
         entries.append(
           .init(
             info.name, fate, written: index == 0 ? written.map(\.name) : [],
@@ -24,16 +25,22 @@ extension QuantizationPlan {
     }
     var stacks: [String: [TensorInfo]] = [:]
     for step in units.flatMap(\.steps) {
-      let written = try Self.outputs(step, model).map(\.0)
+      let written = try Self.outputs(step, model, types).map(\.0)
       switch step {
       case .keep(let name):
         let fate: Report.Ledger.Fate =
           folded.contains(name) ? .folded(reason: reasons[name]) : .copied(reason: reasons[name])
         entries.append(.init(name, fate, written: [name], bytesWritten: written.reduce(0) { $0 + $1.byteCount }))
       case .expand(let plan): linear(plan, .copied(reason: plan.reason.map { "decoded; " + $0 } ?? "decoded"), written)
+      case .stack(_, let experts):
+        if let plan = experts.first {
+          linear(plan, .copied(reason: plan.reason.map { "decoded; " + $0 } ?? "decoded"), written)
+        }
       case .recode(let plan): linear(plan, .copied(reason: plan.reason.map { "its codes kept; " + $0 }), written)
       case .quantize(let plan):
-        guard let tensor = model.storedTensors(ofLinear: plan.name).first?.name, let scheme = plan.scheme else { continue }
+        guard let tensor = model.storedTensors(ofLinear: plan.name).first?.name, let scheme = plan.scheme else {
+          continue
+        }
         if model.linear(named: plan.name)?.stack != nil {
           stacks[tensor, default: []] += written
           if stacks[tensor]?.count ?? 0 > written.count { continue }
