@@ -181,7 +181,7 @@ final class MixtureSession {
     guard name.hasPrefix(mixture.prefix) else { return false }
     switch mixture.storage {
     case .modules(let gate, let up, _): return name.hasSuffix("." + gate) || name.hasSuffix("." + up)
-    case .stackedInTurns: return name.hasSuffix(".gate_up_proj")
+    case .stacked(let stacks): return name.hasSuffix("." + stacks.gateUp)
     }
   }
 

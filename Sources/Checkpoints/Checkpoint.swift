@@ -68,19 +68,6 @@ public struct Checkpoint: Sendable {
     return try Self.file(name, in: format)
   }
 
-  /// How quantized linears are stored, or `nil` for a checkpoint in full precision.
-  public func quantization() throws(CheckpointError) -> CompressedTensorsConfiguration? {
-    let key = configuration["quantization_config"] ?? configuration["compression_config"] ?? .null
-    if key.isNull { return nil }
-    let read = try CompressedTensorsConfiguration(reading: key, file: configurationFile)
-    for group in read.groups {
-      guard let format = group.format, format != .packQuantized, format != .floatQuantized else { continue }
-      throw .malformed(
-        file: configurationFile, offset: nil, tensor: nil, problem: "format \"\(format.rawValue)\" is not read here")
-    }
-    return read
-  }
-
   private static func name(of format: Format) -> String {
     switch format {
     case .folder(let folder): folder.displayName

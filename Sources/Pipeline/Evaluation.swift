@@ -5,10 +5,11 @@ public import Reports
 public enum Evaluation {
   /// Measures; see ``Verification/Request`` for the parameters.
   public static func run(
-    model name: String, texts: [String], tokens: Int, sequenceLength: Int, progress: ProgressHandler = { _ in }
+    model name: String, adapter: String? = nil, texts: [String], tokens: Int, sequenceLength: Int,
+    progress: ProgressHandler = { _ in }
   ) throws -> ComparisonSummary {
     do {
-      let model = try ModelInputs.openModel(name)
+      let model = try ModelInputs.openModel(name, adapter: adapter)
       let inputs = try ModelInputs(model)
       let length = min(sequenceLength, tokens, model.configuration.maximumPositions)
       let windows = try TokenWindows(

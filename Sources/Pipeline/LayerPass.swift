@@ -12,12 +12,24 @@ struct LayerPass {
   private let tables: [RotaryTable]
   private let states: CalibrationStates?
   private let quota: Int
+  private let types: ElementTypes
+
+  /// A pass without texts, which only spells tensors anew.
+  init(converting model: LanguageModel, plan: QuantizationPlan) {
+    self.model = model
+    tables = []
+    states = nil
+    quota = 0
+    types = plan.types
+  }
 
   init(
-    model: LanguageModel, texts: CalibrationTexts?, memory: MemoryPlan, spillFolder: String, quota: Int
+    model: LanguageModel, plan: QuantizationPlan, texts: CalibrationTexts?, memory: MemoryPlan, spillFolder: String,
+    quota: Int
   ) throws {
     self.model = model
     self.quota = quota
+    types = plan.types
     guard let texts else {
       states = nil
       tables = []
@@ -67,14 +79,15 @@ struct LayerPass {
       case .expand(let plan):
         let weight = try session?.weight(String(plan.name.dropFirst(prefix.count)))
         let rows = try weight?.scaled ?? model.linear(plan.name).rows
-        let type = try model.storedType(ofLinear: plan.name)
+        let type = try types.all ?? model.storedType(ofLinear: plan.name)
+        let name = plan.name + ".weight"
         try write(
-          plan.name + ".weight",
-          Tensor([rows.outFeatures, rows.inFeatures], floats: rows.matrix().values, as: type))
+          name,
+          try ElementTypes.rounded(
+            rows.matrix().values, [rows.outFeatures, rows.inFeatures], as: type, name, of: model))
+      case .stack(let name, let experts): try write(name, try stacked(experts, name))
       case .recode(let plan):
-        for (name, tensor) in CompressedTensorsLayout.encode(try codes(of: plan), linear: plan.name) {
-          try write(name, tensor)
-        }
+        for (name, tensor) in try RecodedLinear(plan, model).tensors() { try write(name, tensor) }
       case .quantize(let plan): try quantize(plan, session, prefix: prefix, write)
       }
       model.discardPages()
@@ -104,10 +117,10 @@ struct LayerPass {
         methods[local] = plan.method
         pinned.remove(local)
       case .recode(let plan): pinned.insert(String(plan.name.dropFirst(prefix.count)))
-      case .keep, .expand: break
+      case .keep, .expand, .stack: break
       }
     }
-    let storedType = try model.storedType(ofLinear: prefix + layer.layout.linears[0].name)
+    let storedType = try model.scaleBaseType(ofLinear: prefix + layer.layout.linears[0].name)
     let quantizer = LayerQuantizer(
       layer: layer, schemes: schemes, methods: methods, storedType: storedType, pinned: pinned)
     return LayerSession(quantizer, states: states, tables: tables, quota: quota)
@@ -138,16 +151,26 @@ struct LayerPass {
     }
   }
 
-  /// The source's own codes.
-  private func codes(of plan: LinearPlan) throws -> QuantizedTensor {
-    guard let quantization = model.quantization else { preconditionFailure("codes are those of a quantized source") }
-    let weight = try quantization.weight(
-      of: plan.name, outFeatures: plan.outFeatures, inFeatures: plan.inFeatures, from: model.checkpoint.weights,
-      file: model.checkpoint.name)
-    guard let found = try weight.codes?() else { preconditionFailure("the plan asked whether there are codes") }
-    return QuantizedTensor(
-      found.quantization, outFeatures: found.outFeatures, inFeatures: found.inFeatures, codes: found.codes,
-      scales: found.scales, scaleType: try model.codeScaleType(plan.name), zeroPoints: found.zeroPoints)
+  /// Experts in full precision, `[experts, in, out]`: the whole tensor, but the floats of one expert at a time.
+  private func stacked(_ experts: [LinearPlan], _ name: String) throws -> Tensor {
+    guard let first = experts.first else { preconditionFailure("a stack of no experts") }
+    let type = try types.all ?? model.storedType(ofLinear: first.name)
+    let size = first.inFeatures * first.outFeatures * type.bitWidth / 8
+    return try Tensor(type, [experts.count, first.inFeatures, first.outFeatures]) { bytes in
+      for (index, expert) in experts.enumerated() {
+        let matrix = try model.linear(expert.name).rows.matrix()
+        var values = [Float](repeating: 0, count: matrix.values.count)
+        for row in 0..<matrix.rows {
+          for column in 0..<matrix.columns { values[column * matrix.rows + row] = matrix[row, column] }
+        }
+        let tensor = try ElementTypes.rounded(
+          values, [matrix.columns, matrix.rows], as: type, expert.name, of: model)
+        tensor.withBytes { part in
+          UnsafeMutableRawBufferPointer(rebasing: bytes[index * size..<(index + 1) * size]).copyMemory(from: part)
+        }
+        model.discardPages()
+      }
+    }
   }
 
   /// A tensor that is not quantized, with what folding made of it.
@@ -156,18 +179,17 @@ struct LayerPass {
   ) throws -> Tensor {
     let tensor = try model.tensor(name)
     try Self.requireFinite(tensor, name, of: model)
-    guard let session else { return tensor }
+    guard let session else { return try types.written(tensor, name, of: model) }
     let local = String(name.dropFirst(prefix.count))
     let module = String(local.prefix(upTo: local.lastIndex(of: ".") ?? local.endIndex))
     var changed: [Float]?
-    if let linear = model.linear(named: prefix + module) {
-      if local.hasSuffix(".bias") {
-        changed = try session.bias(module)
-      } else if linear.stack == nil {
-        let weight = try session.weight(module)
-        if weight.isFolded { changed = weight.kept().floats() }
-      }
-    } else {
+    let linear = model.linear(named: prefix + module)
+    if local.hasSuffix(".bias"), linear != nil {
+      changed = try session.bias(module)
+    } else if local.hasSuffix(".weight"), let linear {
+      let weight = try session.weight(module)
+      if linear.stack == nil, weight.isFolded { changed = weight.kept().floats() }
+    } else if local.hasSuffix(".weight") {
       changed = try session.norm(module)
     }
     guard let changed else { return tensor }

@@ -18,9 +18,27 @@ public struct LinearPlan: Sendable {
   public let reason: String?
 }
 
+extension LinearPlan {
+  /// Every linear of a model, to be kept.
+  static func untouched(_ model: LanguageModel) -> [LinearPlan] {
+    Recipe.candidates(model).map { linear in
+      LinearPlan(
+        name: linear.name, outFeatures: linear.rows, inFeatures: linear.columns, scheme: nil, method: .roundToNearest,
+        remark: nil, reason: nil)
+    }
+  }
+
+  /// The same with something a person should know.
+  func with(remark: String) -> LinearPlan {
+    LinearPlan(
+      name: name, outFeatures: outFeatures, inFeatures: inFeatures, scheme: scheme, method: method, remark: remark,
+      reason: reason)
+  }
+}
+
 extension Recipe {
   /// A linear that a recipe decides about.
-  private struct Candidate {
+  fileprivate struct Candidate {
     let name: String
     let rows: Int
     let columns: Int
@@ -69,7 +87,7 @@ extension Recipe {
     return plans
   }
 
-  private static func candidates(_ model: LanguageModel) -> [Candidate] {
+  fileprivate static func candidates(_ model: LanguageModel) -> [Candidate] {
     let c = model.configuration
     let end = "both ends of the model are kept unless they are included"
     var result = [

@@ -23,13 +23,18 @@ public struct ModelInputs: Sendable {
   public var windowBegin: Int? { beginToken.flatMap { model.configuration.endTokens.contains($0) ? nil : $0 } }
 
   /// Opens a model: a folder, a safetensors file, an artifact, or `org/name` in the Hugging Face cache.
+  ///
+  /// - Parameter adapter: a folder of PEFT's, merged into the weights as they are read; rows of linears that the model
+  ///   stores quantized are decoded and merged when they are multiplied with.
   public static func openModel(
-    _ name: String, environment: [String: String]? = nil
+    _ name: String, adapter: String? = nil, environment: [String: String]? = nil
   ) throws -> LanguageModel {
     let environment = environment ?? ProcessInfo.processInfo.environment
-    do { return try LanguageModel(try Checkpoint(name, environment: environment)) } catch {
-      throw PipelineError.wrapping(error)
-    }
+    do {
+      let checkpoint = try Checkpoint(name, environment: environment)
+      guard let adapter else { return try LanguageModel(checkpoint) }
+      return try LanguageModel(try checkpoint.adapted(by: Adapter(folder: adapter), deferringQuantized: true))
+    } catch { throw PipelineError.wrapping(error) }
   }
 
   /// Reads the tokenizer of an opened model.

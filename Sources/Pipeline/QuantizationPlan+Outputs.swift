@@ -5,50 +5,56 @@ internal import Tensors
 
 extension QuantizationPlan {
   /// The tensors that a step writes.
-  static func outputs(_ step: Step, _ model: LanguageModel) throws -> [(TensorInfo, Compression)] {
+  static func outputs(
+    _ step: Step, _ model: LanguageModel, _ types: ElementTypes
+  ) throws -> [(TensorInfo, Compression)] {
     switch step {
     case .keep(let name):
       guard let info = model.checkpoint.weights.info(name) else {
         throw PipelineError.checkpoint(.missingTensor(name, file: model.checkpoint.name))
       }
-      return [(info, info.dtype.isFullPrecision ? .floats : .codes)]
+      let type = types.type(of: name, stored: info.dtype)
+      return planned([TensorInfo(name: name, dtype: type, shape: info.shape)])
     case .expand(let plan):
-      let type = try model.storedType(ofLinear: plan.name)
-      return [
-        (TensorInfo(name: plan.name + ".weight", dtype: type, shape: [plan.outFeatures, plan.inFeatures]), .floats)
-      ]
-    case .recode(let plan):
-      guard let scheme = model.quantization?.scheme(of: plan.name) else { return [] }
-      return planned(plan, scheme, scaleType: try model.codeScaleType(plan.name))
+      let type = try types.all ?? model.storedType(ofLinear: plan.name)
+      return planned([
+        TensorInfo(name: plan.name + ".weight", dtype: type, shape: [plan.outFeatures, plan.inFeatures])
+      ])
+    case .stack(let name, let experts):
+      guard let first = experts.first else { return [] }
+      let type = try types.all ?? model.storedType(ofLinear: first.name)
+      return planned([
+        TensorInfo(name: name, dtype: type, shape: [experts.count, first.inFeatures, first.outFeatures])
+      ])
+    case .recode(let plan): return planned(RecodedLinear(plan, model).infos)
     case .quantize(let plan):
       guard let scheme = plan.scheme else { return [] }
       let scaleType = try storedScaleType(plan, model)
-      var result = planned(plan, scheme, scaleType: scaleType)
+      var result = CompressedTensorsLayout.plan(
+        linear: plan.name, scheme.weights, outFeatures: plan.outFeatures, inFeatures: plan.inFeatures,
+        scaleType: scaleType)
       if case .staticPerTensor = scheme.activations {
-        result.append((TensorInfo(name: plan.name + ".input_scale", dtype: scaleType, shape: [1]), .floats))
+        result.append(TensorInfo(name: plan.name + ".input_scale", dtype: scaleType, shape: [1]))
       }
-      return result
+      return planned(result)
     }
   }
 
-  private static func planned(
-    _ plan: LinearPlan, _ scheme: QuantizationScheme, scaleType: DType
-  ) -> [(TensorInfo, Compression)] {
-    CompressedTensorsLayout.plan(
-      linear: plan.name, scheme.weights, outFeatures: plan.outFeatures, inFeatures: plan.inFeatures,
-      scaleType: scaleType
-    ).map { info in (info, info.dtype.isFullPrecision ? .floats : .codes) }
+  private static func planned(_ infos: [TensorInfo]) -> [(TensorInfo, Compression)] {
+    infos.map { info in (info, info.dtype.isFullPrecision ? .floats : .codes) }
   }
 
   /// The element type of a linear's scales: that of its weights; halves cannot hold the small scales of float8.
   static func storedScaleType(_ plan: LinearPlan, _ model: LanguageModel) throws -> DType {
-    let dtype = try model.storedType(ofLinear: plan.name)
+    let dtype = try model.scaleBaseType(ofLinear: plan.name)
     return dtype == .float16 && plan.scheme?.weights.format == .float8E4M3 ? .float32 : dtype
   }
 
-  static func outputs(_ units: [Unit], _ model: LanguageModel) throws -> [ArtifactPlan.PlannedTensor] {
+  static func outputs(
+    _ units: [Unit], _ model: LanguageModel, _ types: ElementTypes
+  ) throws -> [ArtifactPlan.PlannedTensor] {
     try units.flatMap { unit in
-      let written = try unit.steps.flatMap { try outputs($0, model) }
+      let written = try unit.steps.flatMap { try outputs($0, model, types) }
       return written.enumerated().map { index, output in
         ArtifactPlan.PlannedTensor(output.0, compression: output.1, endsGroup: index == written.count - 1)
       }
@@ -69,8 +75,9 @@ extension QuantizationPlan {
     for step in units.flatMap(\.steps) {
       switch step {
       case .quantize(let plan): if let scheme = plan.scheme { add(plan.name, scheme) }
-      case .recode(let plan): if let scheme = model.quantization?.scheme(of: plan.name) { add(plan.name, scheme) }
+      case .recode(let plan): add(plan.name, RecodedLinear(plan, model).scheme)
       case .expand(let plan): kept.append(plan.name)
+      case .stack: break
       case .keep(let name):
         // Anything with a weight matrix may be a linear to a runtime, those of a vision tower too.
         if name.hasSuffix(".weight"), name != model.names.embedding + ".weight",
@@ -124,13 +131,5 @@ enum ModuleNames {
   static func expression(_ name: String) -> String {
     name.split(separator: ".", omittingEmptySubsequences: false)
       .map { $0.allSatisfy(\.isNumber) && !$0.isEmpty ? "\\d+" : String($0) }.joined(separator: "\\.") + "$"
-  }
-}
-
-extension LanguageModel {
-  /// The type in which the codes of a linear that is stored quantized keep their scales.
-  func codeScaleType(_ name: String) throws -> DType {
-    let scales = storedTensors(ofLinear: name).first { $0.name.contains("scale") && $0.dtype.isFullPrecision }
-    return scales?.dtype ?? .float32
   }
 }

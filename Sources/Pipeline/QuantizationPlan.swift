@@ -15,6 +15,8 @@ public struct QuantizationPlan: Sendable {
     case recode(LinearPlan)
     /// A linear that the source holds quantized is written in full precision.
     case expand(LinearPlan)
+    /// Experts that the source holds quantized in one stack become one tensor `[experts, in, out]` in full precision.
+    case stack(String, [LinearPlan])
   }
 
   /// Steps that are written together: the embedding, one decoder layer, or the rest.
@@ -39,14 +41,28 @@ public struct QuantizationPlan: Sendable {
   public let tensors: [ArtifactPlan.PlannedTensor]
   /// `quantization_config` of the result.
   public let quantization: CompressedTensorsConfiguration
+  /// The types of tensors in full precision.
+  let types: ElementTypes
 
   /// Decides for a whole model.
   public init(_ model: LanguageModel, recipe: Recipe) throws {
-    linears = try recipe.linearPlans(for: model)
+    let linears = try recipe.linearPlans(for: model)
     guard linears.contains(where: { $0.scheme != nil }) else {
       throw PipelineError.usage("the recipe quantizes no linear of this model")
     }
-    var builder = PlanBuilder(model, linears)
+    try self.init(model, linears, target: nil)
+  }
+
+  /// Decides for a model whose weights get another spelling: nothing is quantized.
+  public init(_ model: LanguageModel, convertingTo target: ConversionTarget) throws {
+    try self.init(model, LinearPlan.untouched(model), target: target)
+  }
+
+  /// - Parameter target: what a conversion makes; `nil` for a run that quantizes.
+  private init(_ model: LanguageModel, _ linears: [LinearPlan], target: ConversionTarget?) throws {
+    self.linears = linears
+    types = ElementTypes(target?.elementType, of: model)
+    var builder = try PlanBuilder(model, linears, target)
     let names = model.names
     builder.unit("embedding") { $0.module(names.embedding) }
     for layer in 0..<model.configuration.layerCount {
@@ -74,7 +90,8 @@ public struct QuantizationPlan: Sendable {
     }
     units = builder.units.filter { !$0.steps.isEmpty }
     self.dropped = dropped
-    tensors = try Self.outputs(units, model)
+    try builder.requireKnown()
+    tensors = try Self.outputs(units, model, types)
     quantization = Self.configuration(units, model)
   }
 
@@ -100,19 +117,50 @@ public struct QuantizationPlan: Sendable {
 private struct PlanBuilder {
   let model: LanguageModel
   let plans: [String: LinearPlan]
+  /// Linears that the source holds quantized and that are decoded, with the reason where nobody asked for it.
+  private var decoded: [String: LinearPlan] = [:]
+  /// Linears that the source holds exactly as the recipe wants them.
+  private var asWanted: Set<String> = []
+  private let isConversion: Bool
   var units: [QuantizationPlan.Unit] = []
   var taken: Set<String> = []
   private var steps: [QuantizationPlan.Step] = []
 
-  init(_ model: LanguageModel, _ linears: [LinearPlan]) {
+  init(_ model: LanguageModel, _ linears: [LinearPlan], _ target: ConversionTarget?) throws {
     self.model = model
+    isConversion = target != nil
     plans = Dictionary(uniqueKeysWithValues: linears.map { ($0.name, $0) })
+    for plan in linears {
+      guard let stored = model.quantization?.scheme(of: plan.name) else { continue }
+      if let scheme = plan.scheme {
+        let isSame = try scheme.weights == stored.weights && RecodedLinear(plan, model).problem() == nil
+        if isSame { asWanted.insert(plan.name) }
+      } else if target?.elementType != nil {
+        decoded[plan.name] = plan
+      } else if let problem = try RecodedLinear(plan, model).problem() {
+        decoded[plan.name] = plan.with(remark: "decoded: " + problem)
+      }
+    }
   }
 
   mutating func unit(_ title: String, layer: Int? = nil, _ fill: (inout PlanBuilder) -> Void) {
     steps = []
     fill(&self)
-    units.append(.init(title: title, layer: layer, steps: steps))
+    // A conversion runs no text through the layers.
+    units.append(.init(title: title, layer: isConversion ? nil : layer, steps: steps))
+  }
+
+  /// Refuses quantized modules that are kept as they are: what they mean is said by a declaration that is replaced.
+  func requireKnown() throws {
+    guard let quantization = model.quantization else { return }
+    for step in units.flatMap(\.steps) {
+      guard case .keep(let name) = step else { continue }
+      let module = name.split(separator: ".").dropLast().joined(separator: ".")
+      guard plans[module] == nil, !name.hasSuffix(".bias"), quantization.scheme(of: module) != nil else { continue }
+      throw PipelineError.input(
+        "\(model.checkpoint.name): \(name) is stored quantized, but \(module) is no linear of the language model, and "
+          + "what becomes of it cannot be said; give the model in full precision")
+    }
   }
 
   private mutating func keep(_ tensor: String) {
@@ -130,19 +178,33 @@ private struct PlanBuilder {
   }
 
   mutating func module(_ name: String) {
-    let stored = model.quantization?.scheme(of: name)
-    if let plan = plans[name], let scheme = plan.scheme, scheme.weights != stored?.weights {
+    if let plan = plans[name], plan.scheme != nil, !asWanted.contains(name) {
       steps.append(.quantize(plan))
       for info in model.storedTensors(ofLinear: name) { taken.insert(info.name) }
-    } else if let plan = plans[name], let stored {
+    } else if let plan = plans[name], model.quantization?.scheme(of: name) != nil {
       // Codes that our layout can spell stay as they are, also where they are what was asked for: nothing is gained by
       // rounding twice, and decoding them to BF16 would lose a little and cost much.
-      steps.append(stored.weights.format == .float4E2M1 || !model.hasCodes(name) ? .expand(plan) : .recode(plan))
+      if let plan = decoded[name] { decode(plan) } else { steps.append(.recode(plan)) }
       for info in model.storedTensors(ofLinear: name) { taken.insert(info.name) }
     } else {
       keep(model.weightTensor(ofLinear: name))
     }
     keep(name + ".bias")
+  }
+
+  /// Experts that are one tensor to the model become one again.
+  private mutating func decode(_ plan: LinearPlan) {
+    guard model.linear(named: plan.name)?.stack != nil, let (layer, _) = model.names.place(plan.name) else {
+      steps.append(.expand(plan))
+      return
+    }
+    let tensor = model.weightTensor(ofLinear: plan.name)
+    guard taken.insert(tensor).inserted else { return }
+    let prefix = model.layerPrefix(layer)
+    let experts = model.layouts[min(layer, model.layouts.count - 1)].linears.filter { linear in
+      linear.stack.map { prefix + $0.tensor == tensor } ?? false
+    }
+    steps.append(.stack(tensor, experts.compactMap { decoded[prefix + $0.name] }))
   }
 
   /// All tensors under a prefix, linears by their plan.
@@ -155,16 +217,5 @@ private struct PlanBuilder {
 
   mutating func rest() {
     for info in model.checkpoint.weights.tensors { keep(info.name) }
-  }
-}
-
-extension LanguageModel {
-  /// Whether a linear that is stored quantized has codes that another layout can spell.
-  func hasCodes(_ name: String) -> Bool {
-    guard let quantization else { return false }
-    let (rows, columns) = shape(ofLinear: name)
-    let weight = try? quantization.weight(
-      of: name, outFeatures: rows, inFeatures: columns, from: checkpoint.weights, file: checkpoint.name)
-    return weight?.codes != nil
   }
 }

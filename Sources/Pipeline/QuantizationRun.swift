@@ -20,6 +20,8 @@ public struct QuantizationRun: Sendable {
     public var output: String
     /// What to do.
     public var recipe: Recipe
+    /// The folder of an adapter that is merged into the model before anything else.
+    public var adapter: String?
     /// Whether to continue what an interrupted run has left; if that is nothing, the run begins.
     public var resumes = false
     /// Bytes the run may need at most.
@@ -65,11 +67,14 @@ public struct QuantizationRun: Sendable {
   public let memory: MemoryPlan
   private let texts: CalibrationTexts?
   private let calibration: Report.Calibration?
+  /// The adapter's name and digest; `null` without one.
+  let adapter: JSONValue
 
   /// Opens the model and decides everything; nothing is written yet.
   public init(_ request: Request) throws {
     self.request = request
-    model = try ModelInputs.openModel(request.model)
+    model = try ModelInputs.openModel(request.model, adapter: request.adapter)
+    adapter = try model.checkpoint.adapter?.identity() ?? .null
     let recipe = request.recipe
     plan = try QuantizationPlan(model, recipe: recipe)
     if recipe.needsCalibration {
@@ -116,6 +121,8 @@ public struct QuantizationRun: Sendable {
       $0[$1.1, default: 0] += 1
     }.map { "\($0.value) linears: \($0.key)" }.sorted()
     if case .folder(let folder) = model.checkpoint.format { remarks += folder.weights.warnings }
+    remarks += model.checkpoint.adapterWarnings
+    remarks += plan.decodedRemarks
     remarks += plan.dropped.map { "\($0.name) is not written: \($0.reason)" }
     return remarks
   }
@@ -163,6 +170,8 @@ public struct QuantizationRun: Sendable {
   private func fingerprint(_ digest: String) -> String {
     let value: JSONValue = [
       "version": .string(SystemFacts.version), "source": .string(digest), "recipe": request.recipe.json,
+      // An adapter of linears that are stored quantized changes no tensor of the source.
+      "adapter": adapter,
       "calibration": .string(calibration?.digest ?? "none"),
       "arithmetic": .string(
         "\(InstructionSet.current.rawValue) \(MatrixProduct.blasCore) \(memory.chunkRows) \(memory.heldOutTokens)"),
@@ -182,10 +191,17 @@ public struct QuantizationRun: Sendable {
     return members
   }
 
+  /// The recipe, and the adapter that was merged before it.
+  var recordedRecipe: JSONValue {
+    guard !adapter.isNull, var object = request.recipe.json.objectValue else { return request.recipe.json }
+    object["adapter"] = adapter
+    return .object(object)
+  }
+
   /// The recipe as it is stored; JSON is YAML.
   private var recipeText: String {
     var object: JSONObject = ["quantize_version": .string(SystemFacts.version)]
-    for member in request.recipe.json.objectValue?.members ?? [] { object[member.name] = member.value }
+    for member in recordedRecipe.objectValue?.members ?? [] { object[member.name] = member.value }
     if let calibration {
       object["calibration_digest"] = .string(calibration.digest)
       object["calibration_tokens"] = .integer(calibration.tokens)
@@ -197,7 +213,8 @@ public struct QuantizationRun: Sendable {
     to writer: consuming Writer, digest: String, clock: inout StageClock, progress: ProgressHandler
   ) throws -> Outcome {
     let pass = try LayerPass(
-      model: model, texts: texts, memory: memory, spillFolder: spillFolder, quota: request.recipe.expertTokens)
+      model: model, plan: plan, texts: texts, memory: memory, spillFolder: spillFolder,
+      quota: request.recipe.expertTokens)
     var outcomes = writer.notes.map { UnitOutcome($0) }
     let finished = outcomes.count
     for (index, unit) in plan.units.enumerated() {

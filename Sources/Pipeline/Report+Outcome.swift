@@ -7,7 +7,7 @@ extension Report {
   public mutating func add(_ outcome: QuantizationRun.Outcome, of run: QuantizationRun) {
     folds = outcome.folds
     calibration = outcome.calibration
-    recipe = run.request.recipe.json
+    recipe = run.recordedRecipe
     time = outcome.stages + time
     peakMemory = SystemFacts.peakMemory
     warnings = outcome.warnings + warnings

@@ -25,13 +25,17 @@ extension QuantizationPlan {
     }
     var stacks: [String: [TensorInfo]] = [:]
     for step in units.flatMap(\.steps) {
-      let written = try Self.outputs(step, model).map(\.0)
+      let written = try Self.outputs(step, model, types).map(\.0)
       switch step {
       case .keep(let name):
         let fate: Report.Ledger.Fate =
           folded.contains(name) ? .folded(reason: reasons[name]) : .copied(reason: reasons[name])
         entries.append(.init(name, fate, written: [name], bytesWritten: written.reduce(0) { $0 + $1.byteCount }))
       case .expand(let plan): linear(plan, .copied(reason: plan.reason.map { "decoded; " + $0 } ?? "decoded"), written)
+      case .stack(_, let experts):
+        if let plan = experts.first {
+          linear(plan, .copied(reason: plan.reason.map { "decoded; " + $0 } ?? "decoded"), written)
+        }
       case .recode(let plan):
         let fate: Report.Ledger.Fate =
           plan.scheme.map { .quantized(scheme: $0.name + ", the source's codes") }

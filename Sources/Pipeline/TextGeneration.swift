@@ -19,11 +19,12 @@ public enum TextGeneration {
   ///
   /// - Parameter write: called with each piece of text that is complete.
   public static func run(
-    model name: String, prompt: String, maximumTokens: Int, sampling: Sampling, write: (String) -> Void
+    model name: String, adapter: String? = nil, prompt: String, maximumTokens: Int, sampling: Sampling,
+    write: (String) -> Void
   ) throws -> Statistics {
     do {
       let start = SystemFacts.uptime
-      let model = try ModelInputs.openModel(name)
+      let model = try ModelInputs.openModel(name, adapter: adapter)
       let inputs = try ModelInputs(model)
       let ids = inputs.prompt(prompt)
       guard !ids.isEmpty else { throw PipelineError.usage("the prompt is empty") }

@@ -14,6 +14,8 @@ public struct Verification: Sendable {
     public var reference: String
     /// The model to be judged.
     public var candidate: String
+    /// The folder of an adapter that is merged into the reference.
+    public var adapter: String?
     /// Names or files of texts; see ``TextSource``.
     public var texts = ["builtin-heldout"]
     /// The most tokens of text.
@@ -41,12 +43,12 @@ public struct Verification: Sendable {
   public static func run(_ request: Request, progress: ProgressHandler = { _ in }) throws -> Report {
     do {
       var clock = StageClock()
-      let reference = try ModelInputs.openModel(request.reference)
+      let reference = try ModelInputs.openModel(request.reference, adapter: request.adapter)
       let candidate = try ModelInputs.openModel(request.candidate)
       var report = Report(
         version: SystemFacts.version, seed: request.seed,
         reference: .init(
-          name: reference.checkpoint.name, digest: try reference.checkpoint.contentDigest(),
+          name: try reference.reportName(), digest: try reference.checkpoint.contentDigest(),
           scheme: reference.quantizedSchemeName),
         candidate: .init(name: candidate.checkpoint.name, digest: "", format: "folder"),
         machine: SystemFacts.machine)
@@ -80,6 +82,7 @@ public struct Verification: Sendable {
           "activations were float in both models; a runtime that quantizes them, as this scheme says, loses a little more"
         )
       }
+      report.warnings += reference.checkpoint.adapterWarnings
       report.recipe = try recipe(of: candidate)
       report.time = clock.stages
       report.peakMemory = SystemFacts.peakMemory

@@ -12,7 +12,7 @@ struct Inspect: ParsableCommand {
     abstract: "Show what is inside a model: tensors, schemes, sizes, digests.",
     discussion: "With --check every byte is read and held against its digests; exit 7 if any is wrong.")
 
-  @Argument(help: "A model: folder, file, artifact, or org/name in the cache.")
+  @Argument(help: ModelHelp.any)
   var path: String
 
   @Flag(help: "Read and verify every byte.")
@@ -34,11 +34,15 @@ struct Inspect: ParsableCommand {
       if check, case .malformed = error { throw Failure.checks(error.description) }
       throw error
     }
-    let quantization = try checkpoint.quantization()
+    let quantization = try StoredQuantization.of(checkpoint)
     let rows = try checkpoint.weights.tensors.map { info in
       (info, scheme(of: info.name, quantization), try stored(info, checkpoint))
     }
-    if work.json { try printJSON(checkpoint, rows) } else { try printText(checkpoint, rows) }
+    if work.json {
+      try printJSON(checkpoint, quantization, rows)
+    } else {
+      try printText(checkpoint, quantization, rows)
+    }
   }
 
   private func verify(_ checkpoint: Checkpoint) throws(CheckpointError) {
@@ -56,10 +60,13 @@ struct Inspect: ParsableCommand {
     progress.finish()
   }
 
-  private func scheme(of tensor: String, _ quantization: CompressedTensorsConfiguration?) -> String {
+  /// The scheme of the linear, or of the stack of experts, that a tensor is part of.
+  private func scheme(of tensor: String, _ quantization: StoredQuantization?) -> String {
+    guard let quantization, !tensor.hasSuffix(".bias") else { return "" }
+    // gpt-oss puts _blocks and _scales after the name of a stack.
+    let stacks = ["_blocks", "_scales"].filter(tensor.hasSuffix).map { String(tensor.dropLast($0.count)) }
     let module = tensor.split(separator: ".").dropLast().joined(separator: ".")
-    guard !tensor.hasSuffix(".bias"), !module.hasSuffix("norm") else { return "" }
-    return quantization?.scheme(of: module)?.name ?? ""
+    return (stacks + [module]).lazy.compactMap { quantization.scheme(of: $0)?.name }.first ?? ""
   }
 
   private func stored(_ info: TensorInfo, _ checkpoint: Checkpoint) throws -> Int {
@@ -72,11 +79,14 @@ struct Inspect: ParsableCommand {
     return try checkpoint.contentDigest()
   }
 
-  private func printJSON(_ checkpoint: Checkpoint, _ rows: [(TensorInfo, String, Int)]) throws {
+  private func printJSON(
+    _ checkpoint: Checkpoint, _ quantization: StoredQuantization?, _ rows: [(TensorInfo, String, Int)]
+  ) throws {
     print(
       JSONValue.object([
         "path": .string(checkpoint.name), "modelType": checkpoint.configuration["model_type"] ?? .null,
         "sha256": .string(try digest(checkpoint)), "checked": .bool(check),
+        "quantization": quantization.map { .string($0.method) } ?? .null,
         "tensors": .array(
           rows.map { info, scheme, stored in
             [
@@ -88,11 +98,14 @@ struct Inspect: ParsableCommand {
       ]).compactText)
   }
 
-  private func printText(_ checkpoint: Checkpoint, _ rows: [(TensorInfo, String, Int)]) throws {
+  private func printText(
+    _ checkpoint: Checkpoint, _ quantization: StoredQuantization?, _ rows: [(TensorInfo, String, Int)]
+  ) throws {
     let bytes = rows.reduce(0) { $0 + $1.0.byteCount }
     let stored = rows.reduce(0) { $0 + $1.2 }
     print(checkpoint.name)
     print("  model type   \(checkpoint.configuration["model_type"]?.stringValue ?? "unknown")")
+    if let quantization { print("  quantized    \(quantization.method)") }
     print("  sha256       \(try digest(checkpoint))" + (check ? "  every byte checked" : ""))
     print(
       "  tensors      \(rows.count), \(Output.size(bytes))" + (stored < bytes ? ", \(Output.size(stored)) stored" : ""))
@@ -107,8 +120,10 @@ struct Inspect: ParsableCommand {
       }
     }
     for kind in kinds {
-      print("  \(kind.0.padding(toLength: 24, withPad: " ", startingAt: 0)) \(kind.1) tensors, \(Output.size(kind.2))")
+      let title = kind.0.padding(toLength: max(24, kind.0.count), withPad: " ", startingAt: 0)
+      print("  \(title) \(kind.1) tensor\(kind.1 == 1 ? "" : "s"), \(Output.size(kind.2))")
     }
+    for warning in quantization?.warnings ?? [] { print("  note         \(warning)") }
     if case .artifact(let artifact) = checkpoint.format {
       for member in artifact.members { print("  member       \(member.name)  \(Output.size(member.byteCount))") }
     }

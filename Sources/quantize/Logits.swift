@@ -16,7 +16,7 @@ struct Logits: ParsableCommand {
       [tokens, vocabulary], for comparison with other programs.
       """)
 
-  @Argument(help: "A model: folder, file, artifact, or org/name in the cache.")
+  @Argument(help: ModelHelp.any)
   var model: String
 
   @Option(help: ArgumentHelp("A JSON array of token ids.", valueName: "ids.json"))
@@ -25,6 +25,7 @@ struct Logits: ParsableCommand {
   @Option(name: .shortAndLong, help: ArgumentHelp("The file to write.", valueName: "logits.safetensors"))
   var output: String
 
+  @OptionGroup var adapterOptions: AdapterOptions
   @OptionGroup(title: "General") var work: WorkOptions
 
   func run() throws {
@@ -38,8 +39,9 @@ struct Logits: ParsableCommand {
     guard let list = json.arrayValue, !list.isEmpty, list.allSatisfy({ $0.intValue != nil }) else {
       throw PipelineError.input("\(tokens): expected a JSON array of token ids")
     }
-    let model = try ModelInputs.openModel(model)
+    let model = try ModelInputs.openModel(model, adapter: adapterOptions.adapter)
     let progress = work.progress()
+    for warning in model.checkpoint.adapterWarnings { progress.note(warning) }
     let logits = try model.logits(of: list.compactMap(\.intValue)) { layer in
       progress.show(ProgressEvent("logits", done: layer + 1, of: model.configuration.layerCount, "layer \(layer)"))
     }
@@ -65,7 +67,7 @@ struct Tokenize: ParsableCommand {
     abstract: "Print the token ids of a text as a JSON array.",
     discussion: "No special tokens are added unless --special is given; those spelled out in the text count.")
 
-  @Argument(help: "A model: folder, file, artifact, or org/name in the cache.")
+  @Argument(help: ModelHelp.any)
   var model: String
 
   @Option(help: ArgumentHelp("A UTF-8 file.", valueName: "file"))
@@ -103,7 +105,7 @@ struct Generate: ParsableCommand {
     abstract: "Continue a prompt, straight from a folder or an artifact.",
     discussion: "The text goes to standard output as it is made. Greedy unless --temperature is given.")
 
-  @Argument(help: "A model: folder, file, artifact, or org/name in the cache.")
+  @Argument(help: ModelHelp.any)
   var model: String
 
   @Option(help: ArgumentHelp("The text to continue.", valueName: "text"))
@@ -126,6 +128,7 @@ struct Generate: ParsableCommand {
   @Option(help: ArgumentHelp("The same seed draws the same text.", valueName: "n"))
   var seed: UInt64 = 0
 
+  @OptionGroup var adapterOptions: AdapterOptions
   @OptionGroup(title: "General") var work: WorkOptions
 
   func validate() throws {
@@ -140,7 +143,7 @@ struct Generate: ParsableCommand {
     let sampling = Sampling(temperature: temperature, topK: topK, topP: topP, seed: seed)
     var pieces = ""
     let statistics = try TextGeneration.run(
-      model: model, prompt: prompt, maximumTokens: maxTokens, sampling: sampling
+      model: model, adapter: adapterOptions.adapter, prompt: prompt, maximumTokens: maxTokens, sampling: sampling
     ) { piece in
       pieces += piece
       guard !work.json else { return }

@@ -56,10 +56,7 @@ struct Merge: ParsableCommand {
     try Output.check(output, force: force)
     let base = try Checkpoint(model, environment: ProcessInfo.processInfo.environment)
     let merged = try MergedModel(base, adapter: try Adapter(folder: adapter), elementType: dtype.stored)
-    if let free = SystemFacts.freeSpace(at: output), free < merged.byteCount + (1 << 20) {
-      throw PipelineError.doesNotFit(
-        "\(output) needs up to \(Output.size(merged.byteCount)), its volume has \(Output.size(free)) free")
-    }
+    try Output.checkSpace(for: merged.byteCount, at: output)
     let progress = work.progress()
     for warning in merged.checkpoint.adapterWarnings { progress.note(warning) }
     if force && output.hasSuffix("/") { try Output.remove(output) }

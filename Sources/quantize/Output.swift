@@ -31,6 +31,13 @@ enum Output {
     }
   }
 
+  /// Refuses an output that would not fit its volume.
+  static func checkSpace(for byteCount: Int, at path: String) throws {
+    guard let free = SystemFacts.freeSpace(at: path), free < byteCount + (1 << 20) else { return }
+    throw PipelineError.doesNotFit(
+      "\(path) needs up to \(size(byteCount)), its volume has \(size(free)) free")
+  }
+
   /// Whether an earlier run has finished this output.
   static func isFinished(_ path: String) -> Bool {
     let name = trimmed(path)

@@ -8,7 +8,7 @@ struct Quantize: ParsableCommand {
     commandName: "quantize",
     abstract: "Make a large language model small, and prove what that cost.",
     discussion: """
-      quantize reads a Hugging Face checkpoint in full precision, runs calibration text through it, quantizes its \
+      quantize reads a Hugging Face checkpoint, in full precision or quantized elsewhere, runs calibration text through it, quantizes its \
       linears (AWQ 4-bit integers, float8 and others), writes one compressed artifact, loads that artifact with its own \
       kernels and compares it with the original on text it has not seen. No Python, no GPU.
 
@@ -18,6 +18,7 @@ struct Quantize: ParsableCommand {
         quantize Qwen/Qwen2.5-7B-Instruct -o qwen-w4.tar.zst
         quantize ./llama -o llama-fp8.tar.zst --scheme FP8_DYNAMIC --max-kl 0.01
         quantize verify ./llama llama-fp8.tar.zst --text holdout.txt --min-top1 97%
+        quantize convert ./llama-awq -o llama-ct/ --to compressed-tensors
         quantize generate llama-fp8.tar.zst --prompt "Once upon a time"
 
       EXIT CODES
@@ -31,9 +32,8 @@ struct Quantize: ParsableCommand {
       """,
     version: "quantize \(SystemFacts.version)",
     subcommands: [
-      Run.self, PlanCommand.self, Merge.self, Verify.self, Evaluate.self, Logits.self, Tokenize.self, Inspect.self,
-      Generate.self,
-      Bench.self, Demo.self,
+      Run.self, PlanCommand.self, Convert.self, Merge.self, Verify.self, Evaluate.self, Logits.self, Tokenize.self,
+      Inspect.self, Generate.self, Bench.self, Demo.self,
     ],
     defaultSubcommand: Run.self)
 }

@@ -50,6 +50,12 @@ struct RecipeOptions: ParsableArguments {
   @Option(help: ArgumentHelp("Tokens of a calibration window (default 512).", valueName: "n"))
   var seqlen: Int?
 
+  @Option(
+    help: ArgumentHelp(
+      "An expert that fewer calibration tokens come to gets further samples, where there are some (default 128).",
+      valueName: "n"))
+  var expertTokens: Int?
+
   func make() throws -> Recipe {
     var result = Recipe()
     if let recipe {
@@ -86,6 +92,10 @@ struct RecipeOptions: ParsableArguments {
     if !calibration.isEmpty { result.calibration = calibration }
     if let samples { result.samples = try positive(samples, "--samples") }
     if let seqlen { result.sequenceLength = try positive(seqlen, "--seqlen") }
+    if let expertTokens {
+      guard expertTokens > 0 else { throw PipelineError.usage("--expert-tokens \(expertTokens): expected 1 or more") }
+      result.expertTokens = expertTokens
+    }
     return result
   }
 
@@ -103,6 +113,10 @@ struct Run: ParsableCommand {
       Plans first and refuses what cannot fit; writes OUT.partial and renames it when it is whole; then loads the \
       artifact with the quantized kernels, runs held-out text through it and the original, and writes a report beside it.
 
+      Reads these families, by the model_type of config.json: \(Architecture.all.flatMap(\.modelTypes).joined(separator: ", ")); \
+      in full precision, or stored as AutoAWQ, GPTQ, FP8, MXFP4, NVFP4 or compressed-tensors. A linear that is stored \
+      quantized and is to be kept keeps its codes.
+
       A width that the group size does not divide gets a smaller group, and the report says so. A fold of \
       activation-aware scales that does not lower the held-out loss of its block is dropped.
 
@@ -111,9 +125,10 @@ struct Run: ParsableCommand {
         quantize ./llama -o fp8.tar.zst --scheme FP8_DYNAMIC --max-kl 0.01
         quantize ./llama -o llama/ --group-size 64 --ignore 're:.*down_proj'
         quantize Qwen/Qwen2.5-0.5B -o q.tar.zst --calibration chats.jsonl
+        quantize ./llama --adapter ./my-lora -o llama-mine.tar.zst
       """)
 
-  @Argument(help: "A folder, a safetensors file, or org/name in the Hugging Face cache.")
+  @Argument(help: ModelHelp.source)
   var model: String
 
   @Option(
@@ -121,6 +136,7 @@ struct Run: ParsableCommand {
     help: ArgumentHelp("NAME.tar.zst, or NAME/ for a folder of the same files uncompressed.", valueName: "out"))
   var output: String
 
+  @OptionGroup var adapterOptions: AdapterOptions
   @OptionGroup(title: "What to do") var recipeOptions: RecipeOptions
   @OptionGroup(title: "Limits") var gateOptions: GateOptions
   @OptionGroup(title: "Verification") var textOptions: TextOptions
@@ -132,7 +148,9 @@ struct Run: ParsableCommand {
   var report: String?
 
   @Option(
-    help: ArgumentHelp("Refuse to start if more memory than this would be needed, such as 8G.", valueName: "size"))
+    help: ArgumentHelp(
+      "Memory the run may need, such as 8G: texts move in smaller chunks and wait on disk to stay below; exit 5 if it "
+        + "cannot.", valueName: "size"))
   var maxMemory: ByteCount?
 
   @Flag(help: "Continue what an interrupted run has left; the result has the same bytes.")
@@ -153,12 +171,14 @@ struct Run: ParsableCommand {
     }
     try Output.check(output, force: force)
     var request = QuantizationRun.Request(model: model, output: output, recipe: try recipeOptions.make())
+    request.adapter = adapterOptions.adapter
     request.resumes = resume
     request.maximumMemory = maxMemory?.bytes
     let progress = work.progress()
     let run = try QuantizationRun(request)
     var verification = Verification.Request(reference: model, candidate: Output.trimmed(output))
     textOptions.apply(to: &verification)
+    verification.adapter = adapterOptions.adapter
     verification.gate = gate
     if !noVerify { try Verification.checkInputs(verification, reference: run.model) }
     // A file stays until its successor is whole; a folder cannot be replaced so.
@@ -199,15 +219,18 @@ struct PlanCommand: ParsableCommand {
     commandName: "plan", abstract: "Show what a run would write and need, without doing it.",
     discussion: "Reads headers and the tokenizer only. Exit 5 if it cannot fit.")
 
-  @Argument(help: "A folder, a safetensors file, or org/name in the Hugging Face cache.")
+  @Argument(help: ModelHelp.source)
   var model: String
 
   @Option(name: .shortAndLong, help: ArgumentHelp("Where it would be written.", valueName: "out"))
   var output = "./out.tar.zst"
 
+  @OptionGroup var adapterOptions: AdapterOptions
   @OptionGroup(title: "What to do") var recipeOptions: RecipeOptions
 
-  @Option(help: ArgumentHelp("Memory the run may need, such as 8G.", valueName: "size"))
+  @Option(
+    help: ArgumentHelp(
+      "Memory the run may need, such as 8G: smaller chunks and files are planned to stay below.", valueName: "size"))
   var maxMemory: ByteCount?
 
   @Flag(help: "Print JSON.")
@@ -215,6 +238,7 @@ struct PlanCommand: ParsableCommand {
 
   func run() throws {
     var request = QuantizationRun.Request(model: model, output: output, recipe: try recipeOptions.make())
+    request.adapter = adapterOptions.adapter
     request.maximumMemory = maxMemory?.bytes
     let run = try QuantizationRun(request)
     let source = run.model.checkpoint.weights.tensors.reduce(0) { $0 + $1.byteCount }

@@ -26,6 +26,22 @@ struct WorkOptions: ParsableArguments {
   func progress() -> Progress { Progress(json: json, quiet: quiet) }
 }
 
+/// What MODEL may be, said the same way by every command.
+enum ModelHelp {
+  static let source = ArgumentHelp(
+    "A folder, a safetensors file, an artifact, or org/name in the Hugging Face cache.")
+  static let any = ArgumentHelp("A model: folder, safetensors file, artifact, or org/name in the cache.")
+}
+
+/// An adapter on top of a model.
+struct AdapterOptions: ParsableArguments {
+  @Option(
+    help: ArgumentHelp(
+      "A LoRA adapter of PEFT, merged into MODEL's weights as they are read; a folder with adapter_config.json.",
+      valueName: "dir"))
+  var adapter: String?
+}
+
 /// Limits that decide the exit code.
 struct GateOptions: ParsableArguments {
   @Option(name: .customLong("max-kl"), help: ArgumentHelp("Largest mean KL divergence, in nats.", valueName: "x"))

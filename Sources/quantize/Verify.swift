@@ -13,11 +13,15 @@ struct Verify: ParsableCommand {
       by bootstrap over windows. Exit 4 if a limit is not held, 7 if the artifact is damaged.
       """)
 
-  @Argument(help: "The model to judge by.")
+  @Argument(help: "The model to judge by, in full precision or quantized.")
   var reference: String
 
   @Argument(help: "The model to be judged: a folder or an artifact.")
   var candidate: String
+
+  @Option(
+    help: ArgumentHelp("A LoRA adapter of PEFT, merged into REFERENCE as it is read.", valueName: "dir"))
+  var adapter: String?
 
   @OptionGroup(title: "Text") var textOptions: TextOptions
   @OptionGroup(title: "Limits") var gateOptions: GateOptions
@@ -34,6 +38,7 @@ struct Verify: ParsableCommand {
     work.apply()
     var request = Verification.Request(reference: reference, candidate: candidate)
     textOptions.apply(to: &request)
+    request.adapter = adapter
     request.gate = try gateOptions.gate()
     request.seed = seed
     let progress = work.progress()
@@ -53,9 +58,10 @@ struct Evaluate: ParsableCommand {
       tokenizer, text and window.
       """)
 
-  @Argument(help: "A model: folder, file, artifact, or org/name in the cache.")
+  @Argument(help: ModelHelp.any)
   var model: String
 
+  @OptionGroup var adapterOptions: AdapterOptions
   @OptionGroup(title: "Text") var textOptions: TextOptions
   @OptionGroup(title: "General") var work: WorkOptions
 
@@ -63,7 +69,8 @@ struct Evaluate: ParsableCommand {
     work.apply()
     let progress = work.progress()
     let result = try Evaluation.run(
-      model: model, texts: textOptions.text.isEmpty ? ["builtin-heldout"] : textOptions.text,
+      model: model, adapter: adapterOptions.adapter,
+      texts: textOptions.text.isEmpty ? ["builtin-heldout"] : textOptions.text,
       tokens: textOptions.tokens, sequenceLength: textOptions.window, progress: progress.show)
     progress.finish()
     let perplexity = result.referencePerplexity

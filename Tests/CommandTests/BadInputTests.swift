@@ -93,11 +93,11 @@ import Testing
 
   @Test(
     arguments: [
-      (["model_type": "mamba2"], ["model_type \"mamba2\" is not known", "llama, qwen2"]),
+      (["model_type": "mamba2"], ["model_type \"mamba2\" is not known", "llama, mistral"]),
       (["model_type": .null], ["model_type is missing"]),
-      (["hidden_act": "gelu"], ["hidden_act is \"gelu\""]),
-      (["rope_scaling": ["rope_type": "longrope"]], ["rope_scaling.rope_type", "longrope"]),
-      (["use_sliding_window": true, "sliding_window": 4], ["use_sliding_window is true"]),
+      (["hidden_act": "relu"], ["hidden_act is \"relu\"", "silu"]),
+      (["rope_scaling": ["rope_type": "ntk"]], ["rope_scaling.rope_type", "\"ntk\"", "yarn"]),
+      (["rope_scaling": ["rope_type": "longrope"]], ["rope_scaling.short_factor"]),
       (["num_key_value_heads": 3], ["num_key_value_heads is 3", "4 heads"]),
       (["intermediate_size": 128], ["\"model.layers.0.mlp.gate_proj.weight\"", "[96, 64]", "[128, 64]"]),
       (["quantization_config": ["quant_method": "bitsandbytes"]], ["bitsandbytes"]),

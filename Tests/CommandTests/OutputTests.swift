@@ -108,9 +108,24 @@ import Testing
     #expect(packed["scheme"] == "W4A16_ASYM" && packed["dtype"] == "I32" && packed["shape"] == [64, 8])
     #expect(tensors.first { $0["name"] == "model.norm.weight" }?["scheme"] == "")
     #expect(json["sha256"]?.stringValue?.count == 64 && json["checked"] == false)
+    #expect(json["quantization"] == "compressed-tensors" && text.output.contains("quantized    compressed-tensors"))
     let source = try Command.run("inspect", bench.model, "--json", "-q").json()
+    #expect(source["quantization"] == .null)
     // Two layers of seven linears, three biases and two norms; the embedding and the last norm.
     #expect(source["tensors"]?.arrayValue?.count == 26)
+  }
+
+  @Test func `inspect shows layouts of other tools, in few lines`() throws {
+    let folder = try TestFolder()
+    for (kind, method, scheme) in [
+      (QuantizedSource.awq, "awq", "W4A16_ASYM (I32)"), (.gptq, "gptq", "W4A16_ASYM (F16)"),
+      (.float8Tensor, "modelopt", "FP8 (F8_E4M3)"), (.nvfp4, "modelopt", "NVFP4 (U8)"),
+    ] {
+      try kind.model().write(to: folder(kind.rawValue))
+      let result = try Command.run("inspect", folder(kind.rawValue), "-q")
+      #expect(result.output.contains("quantized    \(method)\n") && result.output.contains(scheme), "\(result.output)")
+      #expect(result.output.split(separator: "\n").count < 12)
+    }
   }
 
   @Test func `generate continues a prompt, the same from the same seed`() throws {

@@ -14,6 +14,7 @@ import Testing
     (["--scheme", "FP8_DYNAMIC", "--group-size", "64"], ["--group-size", "FP8_DYNAMIC has no groups"]),
     (["--samples", "0"], ["--samples 0"]),
     (["--seqlen", "1"], ["--seqlen 1"]),
+    (["--expert-tokens", "0"], ["--expert-tokens 0"]),
     (["--threads", "0"], ["--threads"]),
     (["--max-memory", "lots"], ["--max-memory"]),
     (["--max-kl", "much"], ["--max-kl", "much"]),
@@ -41,6 +42,7 @@ import Testing
     for (arguments, word) in [
       ([], "model"), ([bench.model], "--output"), (["verify", bench.model], "candidate"), (["evaluate"], "model"),
       (["logits", bench.model], "--tokens"), (["tokenize", bench.model], "--text"), (["inspect"], "path"),
+      (["convert", bench.model, "-o", "a/"], "--to"), (["merge", bench.model, "-o", "a/"], "--adapter"),
       (["generate", bench.model], "--prompt"), (["tokenize", bench.model, "--text", "a", "--prompt", "b"], "either"),
       (["generate", bench.model, "--prompt", ""], "prompt is empty"),
       (["generate", bench.model, "--prompt", "a", "--temperature", "-1"], "--temperature"),

@@ -20,7 +20,7 @@ public struct MergedModel: Sendable {
   public init(
     _ base: Checkpoint, adapter: Adapter, elementType: ElementType = .float32
   ) throws(CheckpointError) {
-    guard try base.quantization() == nil else {
+    guard try StoredQuantization.of(base) == nil else {
       throw .malformed(
         file: base.configurationFile, offset: nil, tensor: nil,
         problem: "the model is quantized; merge the adapter into the model it was made from, and quantize the result")
@@ -43,7 +43,7 @@ public struct MergedModel: Sendable {
       if let bytes = try merged.file(name) { members.append(.init(name: name, bytes: bytes)) }
     }
     var configuration = merged.configuration
-    if elementType == .float32 { Self.declareFloat32(&configuration) }
+    if elementType == .float32 { Checkpoint.declare(.float32, in: &configuration) }
     members.append(
       .init(name: MemberName.configuration, bytes: Array(JSONValue.object(configuration).prettyText.utf8)))
     plan = ArtifactPlan(members: members, tensors: tensors)
@@ -94,16 +94,5 @@ public struct MergedModel: Sendable {
       if try checkpoint.file(name) != nil { names.append(name) }
     }
     return names
-  }
-
-  /// Loaders convert weights to the type that the configuration names.
-  private static func declareFloat32(_ configuration: inout JSONObject) {
-    let keys = ["torch_dtype", "dtype"]
-    if var text = configuration["text_config"]?.objectValue {
-      for key in keys where text[key] != nil { text[key] = "float32" }
-      configuration["text_config"] = .object(text)
-    }
-    for key in keys where configuration[key] != nil { configuration[key] = "float32" }
-    if keys.allSatisfy({ configuration[$0] == nil }) { configuration["torch_dtype"] = "float32" }
   }
 }

@@ -56,14 +56,12 @@ public struct CompressedTensorsConfiguration: Sendable {
 
   /// The JSON that `config.json` holds under `quantization_config`.
   public func json() -> JSONValue {
-    let packed = groups.contains { if case .int = $0.scheme.weights.format { true } else { false } }
-    let floats = groups.contains { $0.scheme.weights.format == .float8E4M3 }
-    let format = packed && floats ? "mixed-precision" : packed ? "pack-quantized" : "float-quantized"
+    let formats = groups.map { Self.format(of: $0.scheme.weights).rawValue }
+    let format = Set(formats).count > 1 ? "mixed-precision" : formats.first ?? Format.floatQuantized.rawValue
     var members = JSONObject()
     for (index, group) in groups.enumerated() {
-      let isPacked = group.scheme.weights.format != .float8E4M3
       members["group_\(index)"] = [
-        "format": .string(isPacked ? "pack-quantized" : "float-quantized"),
+        "format": .string(formats[index]),
         "input_activations": Self.json(of: group.scheme.activations),
         "output_activations": .null,
         "targets": .array(group.targets.map { .string($0) }),
@@ -81,20 +79,35 @@ public struct CompressedTensorsConfiguration: Sendable {
     ]
   }
 
+  /// How weights are spelled; float4 with a float8 scale for each 16 is NVIDIA's, with a power of two for each 32 OCP's.
+  private static func format(of weights: WeightQuantization) -> Format {
+    switch weights.format {
+    case .int: .packQuantized
+    case .float8E4M3: .floatQuantized
+    case .float4E2M1: weights.granularity == .perGroup(size: 16) ? .nvidiaFloat4 : .microscaledFloat4
+    }
+  }
+
   private static func json(of weights: WeightQuantization) -> JSONValue {
-    precondition(weights.format != .float4E2M1, "float4 weights are read, not written")
     var group: JSONValue = .null
     var block: JSONValue = .null
     let strategy: String
     switch weights.granularity {
     case .perTensor: strategy = "tensor"
     case .perChannel: strategy = "channel"
-    case .perGroup(let size): (strategy, group) = ("group", .integer(size))
+    case .perGroup(let size):
+      strategy = format(of: weights) == .nvidiaFloat4 ? "tensor_group" : "group"
+      group = .integer(size)
     case .perBlock(let rows, let columns): (strategy, block) = ("block", [.integer(rows), .integer(columns)])
     }
-    return arguments(
+    var result = arguments(
       weights.format, symmetric: weights.isSymmetric, strategy: strategy, group: group, block: block, dynamic: false,
       observer: "minmax")
+    if format(of: weights) == .microscaledFloat4, var object = result.objectValue {
+      object["scale_dtype"] = "torch.uint8"
+      result = .object(object)
+    }
+    return result
   }
 
   private static func json(of activations: ActivationQuantization) -> JSONValue {
@@ -104,6 +117,11 @@ public struct CompressedTensorsConfiguration: Sendable {
       arguments(format, symmetric: true, strategy: "tensor", dynamic: false, observer: "minmax")
     case .dynamicPerToken(let format):
       arguments(format, symmetric: true, strategy: "token", dynamic: true, observer: nil)
+    case .dynamicPerGroup(.float4E2M1, let size):
+      // Scales of groups come from a token's own values, above one that calibration fixed.
+      arguments(
+        .float4E2M1, symmetric: true, strategy: "tensor_group", group: .integer(size), dynamic: "local",
+        observer: "minmax")
     case .dynamicPerGroup(let format, let size):
       arguments(format, symmetric: true, strategy: "group", group: .integer(size), dynamic: true, observer: nil)
     }
@@ -111,12 +129,12 @@ public struct CompressedTensorsConfiguration: Sendable {
 
   private static func arguments(
     _ format: NumberFormat, symmetric: Bool, strategy: String, group: JSONValue = .null, block: JSONValue = .null,
-    dynamic: Bool, observer: String?
+    dynamic: JSONValue, observer: String?
   ) -> JSONValue {
     [
       "actorder": .null,
       "block_structure": block,
-      "dynamic": .bool(dynamic),
+      "dynamic": dynamic,
       "group_size": group,
       "num_bits": .integer(format.bitWidth),
       "observer": observer.map { .string($0) } ?? .null,

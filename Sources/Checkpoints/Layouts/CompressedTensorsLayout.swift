@@ -1,7 +1,8 @@
 public import Quantization
 public import Tensors
 
-/// Quantized linears as compressed-tensors spells them: `pack-quantized` for integers, `float-quantized` for float8.
+/// Quantized linears as compressed-tensors spells them: `pack-quantized` for integers, `float-quantized` for float8;
+/// float4 is planned here and spelled by ``StoredQuantization/float4Tensors(of:outFeatures:inFeatures:from:file:)``.
 ///
 /// | tensor | integers | float8 |
 /// |---|---|---|
@@ -15,7 +16,9 @@ public enum CompressedTensorsLayout {
   public static func plan(
     linear: String, _ quantization: WeightQuantization, outFeatures: Int, inFeatures: Int, scaleType: DType
   ) -> [TensorInfo] {
-    precondition(quantization.format != .float4E2M1, "float4 weights are read, not written")
+    if quantization.format == .float4E2M1 {
+      return planFloat4(linear, quantization, outFeatures: outFeatures, inFeatures: inFeatures)
+    }
     let grid = ScaleGrid(quantization.granularity, outFeatures: outFeatures, inFeatures: inFeatures)
     let scale = TensorInfo(name: linear + ".weight_scale", dtype: scaleType, shape: scaleShape(quantization, grid))
     guard case .int(let bits) = quantization.format else {
@@ -42,7 +45,10 @@ public enum CompressedTensorsLayout {
   }
 
   /// The linear's tensors, in the order of ``plan(linear:_:outFeatures:inFeatures:scaleType:)``.
+  ///
+  /// - Precondition: the codes are integers or float8; those of float4 are copied as they are stored.
   public static func encode(_ weight: QuantizedTensor, linear: String) -> [(name: String, tensor: Tensor)] {
+    precondition(weight.quantization.format != .float4E2M1, "float4 codes are copied, not encoded")
     let grid = weight.grid
     let scale = Tensor(scaleShape(weight.quantization, grid), floats: weight.scales, as: weight.scaleType)
     guard case .int(let bits) = weight.quantization.format else {

@@ -93,7 +93,7 @@ public struct StoredQuantization: Sendable {
   }
 
   /// The tensors' own name and their rule.
-  private func place(of linear: String) -> (name: String, rule: StorageRule)? {
+  func place(of linear: String) -> (name: String, rule: StorageRule)? {
     if let rule = rules[linear] { return (linear, rule) }
     // experts.3.gate_up_proj is part 3 of experts.gate_up_proj.
     var parts = linear.split(separator: ".", omittingEmptySubsequences: false)
