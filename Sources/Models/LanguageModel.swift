@@ -125,11 +125,9 @@ public struct LanguageModel: Sendable {
     } else {
       result.weight = .dense(try tensor(name + ".weight"))
     }
-    if let adapter = checkpoint.adapter, case .rows(let rows) = result.weight {
-      if let merged = try wrapped({ () throws(CheckpointError) in try adapter.merged(rows, module: name) }) {
-        result.weight = .rows(merged)
-        result.codes = nil
-      }
+    if checkpoint.adapter != nil, case .rows(let rows) = result.weight {
+      result.weight = .rows(try wrapped { () throws(CheckpointError) in try checkpoint.adapted(rows, module: name) })
+      result.codes = nil
     }
     return result
   }

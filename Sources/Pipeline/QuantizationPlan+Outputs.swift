@@ -100,7 +100,9 @@ enum ModuleNames {
     var patterns: [String: (inside: Int, outside: Int)] = [:]
     for name in all {
       let pattern = expression(name)
-      if chosen.contains(name) { patterns[pattern, default: (0, 0)].inside += 1 } else {
+      if chosen.contains(name) {
+        patterns[pattern, default: (0, 0)].inside += 1
+      } else {
         patterns[pattern, default: (0, 0)].outside += 1
       }
     }

@@ -54,7 +54,8 @@ public struct QuantizationPlan: Sendable {
         for module in model.layouts[layer].modules { builder.module(module, model.layerPrefix(layer)) }
       }
     }
-    for layer in model.configuration.layerCount..<model.configuration.layerCount + model.configuration.predictionLayers {
+    for layer in model.configuration.layerCount..<model.configuration.layerCount + model.configuration.predictionLayers
+    {
       builder.unit("prediction layer \(layer)") { builder in
         builder.modules(below: model.layerPrefix(layer))
       }
@@ -129,12 +130,14 @@ private struct PlanBuilder {
   }
 
   mutating func module(_ name: String) {
-    if let plan = plans[name], plan.scheme != nil {
+    let stored = model.quantization?.scheme(of: name)
+    if let plan = plans[name], let scheme = plan.scheme, scheme.weights != stored?.weights {
       steps.append(.quantize(plan))
       for info in model.storedTensors(ofLinear: name) { taken.insert(info.name) }
-    } else if let plan = plans[name], let scheme = model.quantization?.scheme(of: name) {
-      // Codes that our layout can spell stay as they are; decoding them to BF16 would lose a little and cost much.
-      steps.append(scheme.weights.format == .float4E2M1 || !model.hasCodes(name) ? .expand(plan) : .recode(plan))
+    } else if let plan = plans[name], let stored {
+      // Codes that our layout can spell stay as they are, also where they are what was asked for: nothing is gained by
+      // rounding twice, and decoding them to BF16 would lose a little and cost much.
+      steps.append(stored.weights.format == .float4E2M1 || !model.hasCodes(name) ? .expand(plan) : .recode(plan))
       for info in model.storedTensors(ofLinear: name) { taken.insert(info.name) }
     } else {
       keep(model.weightTensor(ofLinear: name))

@@ -15,7 +15,8 @@ extension QuantizationPlan {
       uniquingKeysWith: { first, _ in first })
     /// A linear whose weights are several tensors, or part of one: the first names what was written.
     func linear(_ plan: LinearPlan, _ fate: Report.Ledger.Fate, _ written: [TensorInfo]) {
-      for (index, info) in model.storedTensors(ofLinear: plan.name).enumerated() where listed.insert(info.name).inserted {
+      for (index, info) in model.storedTensors(ofLinear: plan.name).enumerated() where listed.insert(info.name).inserted
+      {
         entries.append(
           .init(
             info.name, fate, written: index == 0 ? written.map(\.name) : [],
@@ -31,9 +32,15 @@ extension QuantizationPlan {
           folded.contains(name) ? .folded(reason: reasons[name]) : .copied(reason: reasons[name])
         entries.append(.init(name, fate, written: [name], bytesWritten: written.reduce(0) { $0 + $1.byteCount }))
       case .expand(let plan): linear(plan, .copied(reason: plan.reason.map { "decoded; " + $0 } ?? "decoded"), written)
-      case .recode(let plan): linear(plan, .copied(reason: plan.reason.map { "its codes kept; " + $0 }), written)
+      case .recode(let plan):
+        let fate: Report.Ledger.Fate =
+          plan.scheme.map { .quantized(scheme: $0.name + ", the source's codes") }
+          ?? .copied(reason: plan.reason.map { "its codes kept; " + $0 })
+        linear(plan, fate, written)
       case .quantize(let plan):
-        guard let tensor = model.storedTensors(ofLinear: plan.name).first?.name, let scheme = plan.scheme else { continue }
+        guard let tensor = model.storedTensors(ofLinear: plan.name).first?.name, let scheme = plan.scheme else {
+          continue
+        }
         if model.linear(named: plan.name)?.stack != nil {
           stacks[tensor, default: []] += written
           if stacks[tensor]?.count ?? 0 > written.count { continue }

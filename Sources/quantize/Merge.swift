@@ -32,7 +32,19 @@ struct Merge: ParsableCommand {
   @Option(
     help: ArgumentHelp(
       "float32 keeps every bit of the sums; base rounds changed tensors to the base's type.", valueName: "type"))
-  var dtype = MergedModel.ElementType.float32
+  var dtype = ElementType.float32
+
+  /// ``MergedModel/ElementType`` as an argument.
+  enum ElementType: String, CaseIterable, ExpressibleByArgument {
+    case float32, base
+
+    var stored: MergedModel.ElementType {
+      switch self {
+      case .float32: .float32
+      case .base: .base
+      }
+    }
+  }
 
   @Flag(help: "Replace an output that is there already.")
   var force = false
@@ -43,7 +55,7 @@ struct Merge: ParsableCommand {
     work.apply()
     try Output.check(output, force: force)
     let base = try Checkpoint(model, environment: ProcessInfo.processInfo.environment)
-    let merged = try MergedModel(base, adapter: try Adapter(folder: adapter), elementType: dtype)
+    let merged = try MergedModel(base, adapter: try Adapter(folder: adapter), elementType: dtype.stored)
     if let free = SystemFacts.freeSpace(at: output), free < merged.byteCount + (1 << 20) {
       throw PipelineError.doesNotFit(
         "\(output) needs up to \(Output.size(merged.byteCount)), its volume has \(Output.size(free)) free")
@@ -69,5 +81,3 @@ struct Merge: ParsableCommand {
     }
   }
 }
-
-extension MergedModel.ElementType: ExpressibleByArgument {}

@@ -5,7 +5,7 @@ import Testing
 /// Help texts, held against files; `QUANTIZE_RECORD_SNAPSHOTS=1 swift test --filter HelpTests` writes them anew.
 @Suite struct HelpTests {
   static let commands = [
-    "run", "plan", "verify", "evaluate", "logits", "tokenize", "inspect", "generate", "bench", "demo",
+    "run", "plan", "merge", "verify", "evaluate", "logits", "tokenize", "inspect", "generate", "bench", "demo",
   ]
 
   @Test(arguments: [""] + commands) func `help is as it was`(_ command: String) throws {
