@@ -31,7 +31,8 @@ final class MixtureSession {
     var statistics: [String: InputStatistics] = [:]
     for name in [mixture.router] + shared {
       let key = layer.layout.linear(name)?.reads ?? name
-      statistics[key] = key == mixture.router ? inputStatistics(session) : session.quantizer.statistics(key, tokens: .max)
+      statistics[key] =
+        key == mixture.router ? inputStatistics(session) : session.quantizer.statistics(key, tokens: .max)
     }
     for (index, hidden) in states.all.enumerated() {
       let sum = try hidden.zeros()

@@ -15,7 +15,9 @@ import Testing
   private static func observed(_ tiny: TinyLayer, _ hidden: Matrix) throws -> [String: InputStatistics] {
     var result: [String: InputStatistics] = [:]
     _ = try tiny.output(tiny.layer, hidden) { name, input, _ in
-      var statistics = InputStatistics(channels: input.columns, groupSize: 32)
+      // Few tokens of an expert say nothing of how channels go together.
+      let isSparse = name.contains(".experts.") && input.rows < LayerQuantizer.tokensPerMoment * 32
+      var statistics = InputStatistics(channels: input.columns, groupSize: isSparse ? 0 : 32)
       statistics.add(input)
       result[name] = statistics
     }
@@ -78,7 +80,7 @@ import Testing
     // What down reads is what gate and up make of those rows.
     let x = try mixture.inputs(calibration)
     _ = try tiny.layer.expert(5, of: mixture.mixture, x) { name, input, _ in
-      var statistics = InputStatistics(channels: input.columns, groupSize: 32)
+      var statistics = InputStatistics(channels: input.columns, groupSize: 0)
       statistics.add(input)
       observed[name] = statistics
     }
