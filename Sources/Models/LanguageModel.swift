@@ -204,12 +204,12 @@ extension WeightRows {
   /// One matrix `[out, in]` out of a tensor `[count, in, out]`.
   init(transposing stack: Tensor, index: Int) {
     let (columns, rows) = (stack.shape[1], stack.shape[2])
-    let matrix = stack.rows(index..<index + 1).reshaped(to: [columns, rows])
+    let matrix = stack.rows(index..<index + 1).reshaped(to: [columns * rows])
     self.init(outFeatures: rows, inFeatures: columns, storedType: stack.dtype) { range, floats in
-      withUnsafeTemporaryAllocation(of: Float.self, capacity: rows) { line in
+      withUnsafeTemporaryAllocation(of: Float.self, capacity: range.count) { line in
         for column in 0..<columns {
-          matrix.rows(column..<column + 1).copyFloats(to: line)
-          for row in range { floats[(row - range.lowerBound) * columns + column] = line[row] }
+          matrix.rows(column * rows + range.lowerBound..<column * rows + range.upperBound).copyFloats(to: line)
+          for row in 0..<range.count { floats[row * columns + column] = line[row] }
         }
       }
     }

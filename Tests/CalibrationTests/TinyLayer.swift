@@ -37,7 +37,8 @@ struct TinyLayer {
     var (norms, linears): ([String: Norm], [String: Linear]) = ([:], [:])
     for module in layout.modules {
       switch module {
-      case .norm(let name, let count):
+      case .norm(let name, let shape):
+        let count = shape.elementCount ?? 0
         norms[name] = Norm(NormStyle(), stored: stored(generator.normals(count).map { 0.2 + abs($0) }))
       case .linear(let linear):
         let spread = 1 / Float(linear.inFeatures).squareRoot()
