@@ -110,7 +110,7 @@ let package = Package(
     tests(of: "Calibration", uses: ["Models", "Checkpoints", "Quantization", "Kernels", "Tensors"]),
     tests(
       of: "Models", uses: ["Checkpoints", "Quantization", "Kernels", "Tensors", "StrictJSON"],
-      resources: [.copy("Vectors")]),
+      resources: [.copy("Vectors"), .copy("Families")]),
     tests(
       of: "Pipeline",
       uses: [

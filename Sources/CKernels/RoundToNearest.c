@@ -85,17 +85,19 @@ static void range_with_zero(const float *w, size_t count, float *low, float *hig
   }
 }
 
-void ck_int_group_scale(const float *w, size_t count, ck_int_grid grid, float shrink, float *scale, float *zero) {
+static void scale_of_range(float low, float high, ck_int_grid grid, float *scale, float *zero) {
   float steps = (float)((1 << grid.bits) - 1);
   float lowest = (float)-(1 << (grid.bits - 1));
-  float low, high;
-  range_with_zero(w, count, &low, &high);
-  low *= shrink;
-  high *= shrink;
   float raw = grid.symmetric ? (high > -low ? high : -low) / (steps / 2) : (high - low) / steps;
   *scale = ck_round_scale(raw, grid.scale_type);
   if (!(*scale > 0)) *scale = 1;
   *zero = grid.symmetric ? 0 : clamp(nearest(lowest - low / *scale), lowest, lowest + steps);
+}
+
+void ck_int_group_scale(const float *w, size_t count, ck_int_grid grid, float shrink, float *scale, float *zero) {
+  float low, high;
+  range_with_zero(w, count, &low, &high);
+  scale_of_range(low * shrink, high * shrink, grid, scale, zero);
 }
 
 void ck_int_group_round(const float *w, size_t count, ck_int_grid grid, float scale, float zero, int8_t *codes) {
@@ -111,6 +113,46 @@ void ck_int_group_error(const float *w, size_t count, ck_int_grid grid, float sc
     float code = clamp(nearest(w[i] / scale) + zero, lowest, highest);
     difference[i] = (code - zero) * scale - w[i];
   }
+}
+
+float ck_int_group_best_shrink(const float *w, size_t count, ck_int_grid grid, const float *factors, size_t factor_count,
+                               const float *variance, const float *mean) {
+  float lowest = (float)-(1 << (grid.bits - 1));
+  float highest = -lowest - 1;
+  float low, high;
+  range_with_zero(w, count, &low, &high);
+  float best = 1;
+  double least = INFINITY;
+  for (size_t f = 0; f < factor_count; f++) {
+    float scale, zero;
+    scale_of_range(low * factors[f], high * factors[f], grid, &scale, &zero);
+    float spread[lanes] = {0}, shift[lanes] = {0};
+    size_t i = 0;
+    for (; i + lanes <= count; i += lanes)
+      for (int lane = 0; lane < lanes; lane++) {
+        float code = clamp(nearest(w[i + lane] / scale) + zero, lowest, highest);
+        float difference = (code - zero) * scale - w[i + lane];
+        spread[lane] += variance[i + lane] * difference * difference;
+        shift[lane] += mean[i + lane] * difference;
+      }
+    double spread_sum = 0, shift_sum = 0;
+    for (; i < count; i++) {
+      float code = clamp(nearest(w[i] / scale) + zero, lowest, highest);
+      float difference = (code - zero) * scale - w[i];
+      spread_sum += (double)(variance[i] * difference * difference);
+      shift_sum += (double)(mean[i] * difference);
+    }
+    for (int lane = 0; lane < lanes; lane++) {
+      spread_sum += spread[lane];
+      shift_sum += shift[lane];
+    }
+    double error = spread_sum + shift_sum * shift_sum;
+    if (error < least) {
+      least = error;
+      best = factors[f];
+    }
+  }
+  return best;
 }
 
 double ck_scaled_row_error(const float *w, const float *s, const float *inverse_s, const float *variance, const float *mean,

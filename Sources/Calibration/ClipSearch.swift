@@ -83,26 +83,6 @@ public enum ClipSearch {
         means = zip(seen, factors).map { kept.squareRoot() * $0 * $1 }
       }
     }
-
-    /// dᵀ·H·d of each row.
-    func errors(
-      _ rows: Int, _ difference: UnsafePointer<Float>, _ scratch: UnsafeMutablePointer<Float>,
-      _ result: UnsafeMutablePointer<Double>
-    ) {
-      guard gram.isEmpty else {
-        QuadraticForm.rows(difference, rows: rows, width: width, moments: gram, scratch: scratch, result: result)
-        return
-      }
-      for row in 0..<rows {
-        let line = difference + row * width
-        var (spread, shift) = (0.0, 0.0)
-        for column in 0..<width {
-          spread += Double(variances[column] * line[column] * line[column])
-          shift += Double(means[column] * line[column])
-        }
-        result[row] = spread + shift * shift
-      }
-    }
   }
 
   private static func bestShrinks(
@@ -110,6 +90,17 @@ public enum ClipSearch {
   ) -> [Float] {
     let width = moments.width
     var best = [Float](repeating: 1, count: weight.rows)
+    guard !moments.gram.isEmpty else {
+      weight.values.withUnsafeBufferPointer { values in
+        guard let base = values.baseAddress else { return }
+        for row in 0..<weight.rows {
+          best[row] = ck_int_group_best_shrink(
+            base + row * weight.columns + group * grid.columnsPerScale, width, spec, shrinks, shrinks.count,
+            moments.variances, moments.means)
+        }
+      }
+      return best
+    }
     var lowest = [Double](repeating: .infinity, count: weight.rows)
     var errors = lowest
     withUnsafeTemporaryAllocation(of: Float.self, capacity: 2 * weight.rows * width) { room in
@@ -124,7 +115,8 @@ public enum ClipSearch {
             ck_int_group_scale(source, width, spec, shrink, &scale, &zero)
             ck_int_group_error(source, width, spec, scale, zero, difference + row * width)
           }
-          moments.errors(weight.rows, difference, scratch, &errors)
+          QuadraticForm.rows(
+            difference, rows: weight.rows, width: width, moments: moments.gram, scratch: scratch, result: &errors)
           for index in best.indices where errors[index] < lowest[index] {
             lowest[index] = errors[index]
             best[index] = shrink

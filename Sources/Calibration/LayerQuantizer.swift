@@ -49,8 +49,14 @@ public struct LayerQuantizer: Sendable {
     return PreparedWeight(linear.rows, scheme: scheme, storedType: type)
   }
 
+  /// Tokens for each channel of a block of second moments below which they are not worth keeping: what few tokens say
+  /// of how channels go together is mostly chance, and means and variances stand in for it.
+  static let tokensPerMoment = 8
+
   /// Empty statistics for a linear's input; blocks of second moments where clipping will want them.
-  func statistics(_ name: String) -> InputStatistics {
+  ///
+  /// - Parameter tokens: how many will be added.
+  func statistics(_ name: String, tokens: Int) -> InputStatistics {
     guard let linear = layer.layout.linear(name) else { return InputStatistics(channels: 0, groupSize: 0) }
     // Linears that read the same input may have groups of different sizes; the first one's count.
     let readers = layer.layout.linears.filter { $0.reads == linear.reads && $0.expert == linear.expert }
@@ -62,6 +68,7 @@ public struct LayerQuantizer: Sendable {
         weights.granularity, outFeatures: reader.outFeatures, inFeatures: reader.inFeatures)
       return grid.columnsPerScale
     }
-    return InputStatistics(channels: linear.inFeatures, groupSize: sizes.max() ?? 0)
+    let size = sizes.max() ?? 0
+    return InputStatistics(channels: linear.inFeatures, groupSize: tokens >= Self.tokensPerMoment * size ? size : 0)
   }
 }

@@ -98,7 +98,7 @@ public final class LayerSession {
     }
     let names = linears(of: block)
     var statistics: [String: InputStatistics] = [:]
-    for name in names { statistics[reads(name)] = quantizer.statistics(reads(name)) }
+    for name in names { statistics[reads(name)] = quantizer.statistics(reads(name), tokens: .max) }
     let heldOut = try states.heldOut.read(0)
     let sequences = states.heldOut.chunks[0]
     try layer.advance(states.search, through: block, tables: tables) { name, input, _ in

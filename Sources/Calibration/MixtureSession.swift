@@ -18,8 +18,9 @@ final class MixtureSession {
   private static let judgedRows = 256
   /// Rows of the layer's input that stand in for those of an expert which saw too few.
   private static let substituteRows = 512
-  /// Held-out rows below which an expert's own fold is judged on any held-out rows.
+  /// Held-out rows below which an expert's own fold is judged on any held-out rows, so many of them.
   private static let fewestJudged = 16
+  private static let substituteJudged = 64
 
   init(_ mixture: MixtureOfExperts) { self.mixture = mixture }
 
@@ -30,7 +31,7 @@ final class MixtureSession {
     var statistics: [String: InputStatistics] = [:]
     for name in [mixture.router] + shared {
       let key = layer.layout.linear(name)?.reads ?? name
-      statistics[key] = key == mixture.router ? inputStatistics(session) : session.quantizer.statistics(key)
+      statistics[key] = key == mixture.router ? inputStatistics(session) : session.quantizer.statistics(key, tokens: .max)
     }
     for (index, hidden) in states.all.enumerated() {
       let sum = try hidden.zeros()
@@ -52,7 +53,7 @@ final class MixtureSession {
   /// Statistics of the layer's input, with blocks as the experts want them.
   private func inputStatistics(_ session: LayerSession) -> InputStatistics {
     let experts = session.quantizer.layer.layout.linears.first { $0.expert != nil }?.reads
-    return session.quantizer.statistics(experts ?? mixture.router)
+    return session.quantizer.statistics(experts ?? mixture.router, tokens: .max)
   }
 
   private func input(_ layer: DecoderLayer, _ hidden: Matrix) -> Matrix {
@@ -184,7 +185,7 @@ final class MixtureSession {
   private func heldOutRows(of expert: Int, _ states: CalibrationStates) throws(ModelError) -> Matrix {
     var places = Array(seats[1][expert].places.prefix(Self.judgedRows))
     if places.count < Self.fewestJudged {
-      places = (0..<min(Self.judgedRows, states.heldOut.rowCount)).map { .init(chunk: 0, row: $0) }
+      places = (0..<min(Self.substituteJudged, states.heldOut.rowCount)).map { .init(chunk: 0, row: $0) }
     }
     return try states.heldOut.gather(places)
   }
@@ -193,13 +194,13 @@ final class MixtureSession {
   private func observe(
     _ expert: Int, _ layer: DecoderLayer, _ session: LayerSession, _ states: CalibrationStates, _ names: [String]
   ) throws(ModelError) -> [String: InputStatistics] {
+    let count = seats[0].counts[expert]
     var statistics: [String: InputStatistics] = [:]
     for name in names {
       let key = layer.layout.linear(name)?.reads ?? name
-      statistics[key] = session.quantizer.statistics(key)
+      statistics[key] = session.quantizer.statistics(key, tokens: count)
     }
     let tap: Tap = { (name: String, input: Matrix, _: Matrix) in statistics[name]?.add(input) }
-    let count = seats[0].counts[expert]
     for (index, hidden) in states.all.enumerated() {
       let isSeen = index == 0 || (index == 2 && count < session.quota)
       for piece in seats[index].pieces(of: expert, rows: DecoderLayer.expertRows) {

@@ -18,7 +18,7 @@ public struct Checkpoint: Sendable {
   public let weights: any WeightSource
   /// What ``adapted(by:deferringQuantized:)`` has merged into ``weights``.
   ///
-  /// Whoever decodes a quantized linear asks it for the merged rows: ``Adapter/merged(_:module:)``.
+  /// Whoever decodes a quantized linear has its rows merged by ``adapted(_:module:)``.
   public let adapter: Adapter?
 
   /// Opens what a person named: a path, or `org/name` in the Hugging Face cache.

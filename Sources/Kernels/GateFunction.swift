@@ -43,9 +43,6 @@ extension Matrix {
     return result
   }
 
-  /// silu(self) ⊙ up, the gate of a SwiGLU feed-forward.
-  public func siluGated(with up: Matrix) -> Matrix { gated(with: up, by: .silu) }
-
   /// Columns 0, 2, 4 … and columns 1, 3, 5 … of a matrix whose branches alternate.
   public func deinterleaved() -> (even: Matrix, odd: Matrix) {
     (everySecondColumn(from: 0), everySecondColumn(from: 1))

@@ -20,26 +20,19 @@ public struct Architecture: Sendable {
   public static func of(_ reader: ConfigurationReader) throws(ModelError) -> Architecture {
     let modelType = try reader.string("model_type")
     guard let found = all.first(where: { $0.modelTypes.contains(modelType) }) else {
-      throw .unknownFamily(file: reader.file, modelType: modelType, known: all.flatMap(\.modelTypes))
+      throw .unknownFamily(
+        file: reader.file, modelType: modelType, known: all.flatMap(\.modelTypes) + MultimodalModel.all.map(\.modelType)
+      )
     }
     return found
   }
 
   /// Reads the configuration of a model: its own, or that of the text model inside a multimodal one.
-  ///
-  /// Keys that the inner object lacks are taken from the outer one, as the reference implementation does for the few
-  /// that both may hold.
   public static func configuration(of reader: ConfigurationReader) throws(ModelError) -> ModelConfiguration {
-    guard let inner = try reader.nested("text_config") else { return try of(reader).configuration(reader) }
-    var object = inner.object
-    for key in ["tie_word_embeddings", "eos_token_id", "bos_token_id", "vocab_size"]
-    where inner.value(key) == nil {
-      if let value = reader.value(key) { object[key] = value }
-    }
-    if inner.value("model_type") == nil, let outer = reader.value("model_type")?.stringValue {
-      object["model_type"] = .string(outer + "_text")
-    }
-    let text = ConfigurationReader(object, file: reader.file, path: "text_config.")
-    return try of(text).configuration(text)
+    guard let whole = try MultimodalModel.of(reader) else { return try of(reader).configuration(reader) }
+    let text = try whole.textReader(reader)
+    var configuration = try of(text).configuration(text)
+    if configuration.assumesTie { configuration.tiesEmbeddings = whole.ties }
+    return configuration
   }
 }

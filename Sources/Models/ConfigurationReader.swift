@@ -41,29 +41,34 @@ public struct ConfigurationReader: Sendable {
     return result
   }
 
-  /// A whole number from 1 to 2³¹.
-  public func count(_ key: String, default fallback: Int? = nil) throws(ModelError) -> Int {
-    try read(key, "a positive whole number", default: fallback) { value in
-      value.intValue.flatMap { (1...Int(Int32.max)).contains($0) ? $0 : nil }
+  /// The largest extent: products of two with a small number do not overflow.
+  public static let largestCount = 1 << 28
+
+  /// A whole number from 1 on.
+  public func count(
+    _ key: String, default fallback: Int? = nil, most: Int = largestCount
+  ) throws(ModelError) -> Int {
+    try read(key, "a whole number from 1 to \(most)", default: fallback) { value in
+      value.intValue.flatMap { (1...most).contains($0) ? $0 : nil }
     }
   }
 
-  /// A finite number above zero.
+  /// A number above zero, in float32 too.
   public func positive(_ key: String, default fallback: Double? = nil) throws(ModelError) -> Double {
     try read(key, "a positive number", default: fallback) { value in
-      value.doubleValue.flatMap { $0 > 0 && $0.isFinite ? $0 : nil }
+      value.doubleValue.flatMap { Float($0) > 0 && Float($0).isFinite ? $0 : nil }
     }
   }
 
-  /// A finite number above zero, if there is one.
+  /// A number above zero, if there is one.
   public func positiveIfAny(_ key: String) throws(ModelError) -> Double? {
     value(key) == nil ? nil : try positive(key)
   }
 
-  /// A whole number from 0 to 2³¹.
+  /// A whole number from 0 on.
   public func countOrZero(_ key: String, default fallback: Int = 0) throws(ModelError) -> Int {
-    try read(key, "a whole number", default: fallback) { value in
-      value.intValue.flatMap { (0...Int(Int32.max)).contains($0) ? $0 : nil }
+    try read(key, "a whole number from 0 to \(Self.largestCount)", default: fallback) { value in
+      value.intValue.flatMap { (0...Self.largestCount).contains($0) ? $0 : nil }
     }
   }
 
@@ -134,10 +139,12 @@ public struct ConfigurationReader: Sendable {
     ("use_parallel_residual", [false]), ("parallel_attn", [false]), ("num_local_experts", [0]), ("num_experts", [0]),
     ("n_routed_experts", [0]), ("kv_lora_rank", [0]), ("q_lora_rank", [0]), ("swiglu_limit", []),
     ("no_rope_layers", [[]]), ("no_rope_layer_interval", [0]), ("attn_temperature_tuning", [false]),
-    ("rope_local_base_freq", []), ("rope_interleave", [false]), ("index_topk", []), ("attn_output_gate", [false]), ("rope_interleaved", [false]),
+    ("rope_local_base_freq", []), ("rope_interleave", [false]), ("index_topk", []), ("attn_output_gate", [false]),
+    ("rope_interleaved", [false]),
     ("sliding_window", []), ("use_sliding_window", [false]), ("is_encoder_decoder", [false]),
     ("add_cross_attention", [false]), ("text_config", []), ("vision_config", []), ("hidden_activation", ["silu"]),
     ("use_mrope", [false]), ("attention_chunk_size", []), ("use_bidirectional_attention", [false]),
-    ("position_embedding_type", ["rope"]), ("layer_norm_type", ["rms_norm"]), ("norm_type", ["rms_norm"]),
+    ("position_embedding_type", ["rope"]), ("layer_norm_type", ["rms_norm"]), ("norm_type", ["rms_norm", "rms"]),
+    ("use_cla", [false]),
   ]
 }

@@ -25,6 +25,11 @@ extension DecoderLayer {
     }
     let follows = a.headNorms?.followsRotary ?? false
     if !follows { normalize() }
+    if let clip = a.clip {
+      queries.clip(clip)
+      keys.clip(clip)
+      values.clip(clip)
+    }
     if let rotary = a.rotary {
       let positions = Self.positions(sequences, after: cache)
       let table = tables[rotary.table]
@@ -114,5 +119,14 @@ extension DecoderLayer {
       joined += attention(queries: queries.rows(range), keys: keys.rows(range), values: values.rows(range)).values
     }
     return Matrix(rows: queries.rows, columns: joined.count / max(1, queries.rows), values: joined)
+  }
+}
+
+extension Matrix {
+  /// Holds every value within ±bound.
+  fileprivate mutating func clip(_ bound: Float) {
+    values.withUnsafeMutableBufferPointer { values in
+      for index in values.indices { values[index] = min(max(values[index], -bound), bound) }
+    }
   }
 }

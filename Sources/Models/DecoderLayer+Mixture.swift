@@ -21,9 +21,12 @@ extension DecoderLayer {
     case .modules(let gate, let up, let down):
       let opened = try apply(prefix + gate, x, tap)
       return try apply(prefix + down, opened.gated(with: try apply(prefix + up, x, tap), by: m.gate), tap)
-    case .stackedInTurns:
-      let both = try apply(prefix + "gate_up_proj", x, tap).deinterleaved()
-      return try apply(prefix + "down_proj", both.even.gated(with: both.odd, by: m.gate), tap)
+    case .stacked(let stacks):
+      let both = try apply(prefix + stacks.gateUp, x, tap)
+      let (gates, ups) =
+        stacks.takesTurns
+        ? both.deinterleaved() : (both.columns(0..<m.width), both.columns(m.width..<2 * m.width))
+      return try apply(prefix + stacks.down, gates.gated(with: ups, by: m.gate), tap)
     }
   }
 

@@ -91,18 +91,14 @@ public final class HiddenStates {
 
   /// Rows of any chunks, `[places, columns]`.
   public func gather(_ places: [Place]) throws(ModelError) -> Matrix {
-    var result = Matrix(rows: 0, columns: columns)
-    guard let file else {
-      var values: [Float] = []
-      values.reserveCapacity(places.count * columns)
-      for place in places { values += matrices[place.chunk].row(place.row) }
-      return Matrix(rows: places.count, columns: columns, values: values)
-    }
     var values: [Float] = []
     values.reserveCapacity(places.count * columns)
     for place in places {
-      result = try file.read(rows: 1, columns: columns, at: offset(place.chunk, place.row))
-      values += result.values
+      if let file {
+        values += try file.read(rows: 1, columns: columns, at: offset(place.chunk, place.row)).values
+      } else {
+        values += matrices[place.chunk].row(place.row)
+      }
     }
     return Matrix(rows: places.count, columns: columns, values: values)
   }

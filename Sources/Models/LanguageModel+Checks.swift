@@ -9,7 +9,7 @@ extension LanguageModel {
       let prefix = layerPrefix(index)
       for module in layouts[index].modules {
         switch module {
-        case .norm(let name, let count): try check(prefix + name + ".weight", [count])
+        case .norm(let name, let shape): try check(prefix + name + ".weight", shape)
         case .vector(let name, let count): try check(prefix + name, [count])
         case .linear(let linear): try check(linear, prefix)
         }
@@ -29,7 +29,7 @@ extension LanguageModel {
     let name = prefix + linear.name
     if quantization?.scheme(of: name) == nil {
       if let stack = linear.stack {
-        try check(prefix + stack.tensor, [stack.count, linear.inFeatures, linear.outFeatures])
+        try check(stack, of: linear, prefix + stack.tensor)
       } else {
         try check(name + ".weight", [linear.outFeatures, linear.inFeatures])
       }
@@ -43,6 +43,17 @@ extension LanguageModel {
           file: checkpoint.name, name: name + ".bias", problem: "is there, but the configuration has no such bias")
       }
     }
+  }
+
+  private func check(
+    _ stack: LayerLayout.Linear.Stack, of linear: LayerLayout.Linear, _ name: String
+  ) throws(ModelError) {
+    if let info = checkpoint.weights.info(name), info.dtype.isFullPrecision, linear.isTransposed(in: info.shape) != nil
+    {
+      return
+    }
+    let extents = [linear.outFeatures, linear.inFeatures]
+    try check(name, Shape([stack.count] + (stack.order == .inOut ? extents.reversed() : extents)))
   }
 
   /// Refuses tensors whose mere presence means another arithmetic.

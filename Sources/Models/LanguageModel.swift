@@ -19,9 +19,12 @@ public struct LanguageModel: Sendable {
   /// Reads the configuration and checks that every tensor the model needs is there in the right shape.
   public init(_ checkpoint: Checkpoint) throws(ModelError) {
     self.checkpoint = checkpoint
-    configuration = try Architecture.configuration(
+    var configuration = try Architecture.configuration(
       of: ConfigurationReader(checkpoint.configuration, file: checkpoint.configurationFile))
     names = TensorNames.of { checkpoint.weights.info($0) != nil }
+    if configuration.tiesEmbeddings && configuration.assumesTie {
+      configuration.tiesEmbeddings = !TensorNames.isLinear(names.head) { checkpoint.weights.info($0) != nil }
+    }
     do throws(CheckpointError) { quantization = try StoredQuantization.of(checkpoint) } catch {
       throw .checkpoint(error)
     }
@@ -33,6 +36,7 @@ public struct LanguageModel: Sendable {
       known[layer] = layout
       return layout
     }
+    self.configuration = configuration
     try checkTensors()
   }
 
@@ -119,17 +123,18 @@ public struct LanguageModel: Sendable {
         result.weight = .rows(weight.rows)
         result.codes = weight
       }
-    } else if let stack = layout?.stack {
+    } else if let layout, let stack = layout.stack {
       let all = try tensor(weightTensor(ofLinear: name))
-      result.weight = .rows(WeightRows(transposing: all, index: stack.index))
+      result.weight =
+        layout.isTransposed(in: all.shape) ?? false
+        ? .rows(WeightRows(transposing: all, index: stack.index))
+        : .dense(all.rows(stack.index..<stack.index + 1).reshaped(to: [rows, columns]))
     } else {
       result.weight = .dense(try tensor(name + ".weight"))
     }
-    if let adapter = checkpoint.adapter, case .rows(let rows) = result.weight {
-      if let merged = try wrapped({ () throws(CheckpointError) in try adapter.merged(rows, module: name) }) {
-        result.weight = .rows(merged)
-        result.codes = nil
-      }
+    if checkpoint.adapter != nil, case .rows(let rows) = result.weight {
+      result.weight = .rows(try wrapped { () throws(CheckpointError) in try checkpoint.adapted(rows, module: name) })
+      result.codes = nil
     }
     return result
   }

@@ -1,4 +1,4 @@
-internal import Tensors
+public import Tensors
 
 /// What a layer's tensors are: every module in checkpoint order, and where channel scales can be folded.
 public struct LayerLayout: Sendable {
@@ -20,7 +20,7 @@ public struct LayerLayout: Sendable {
     public let outFeatures, inFeatures: Int
     /// Where the bias is.
     public var bias: Bias = .none
-    /// The tensor that holds the weight as `[experts, in, out]`, and which of them it is.
+    /// The tensor that holds the weights of several experts, and which of them it is.
     public var stack: Stack?
     /// Whether it decides over experts; never quantized.
     public var isRouter = false
@@ -39,13 +39,27 @@ public struct LayerLayout: Sendable {
       public let index: Int
       /// How many there are.
       public let count: Int
+      /// How a matrix lies.
+      public let order: MixtureOfExperts.Stacks.Order
+    }
+
+    /// Whether a stack of these extents holds `[in, out]`; `nil` if it does not fit at all.
+    func isTransposed(in shape: Shape) -> Bool? {
+      guard let stack else { return nil }
+      switch stack.order {
+      case .outIn where shape == [stack.count, outFeatures, inFeatures]: return false
+      case .either where shape == [stack.count, outFeatures, inFeatures]: return false
+      case .inOut where shape == [stack.count, inFeatures, outFeatures]: return true
+      case .either where shape == [stack.count, inFeatures, outFeatures]: return true
+      case .outIn, .inOut, .either: return nil
+      }
     }
   }
 
   /// A module of a layer, or a tensor by itself.
   public enum Module: Sendable, Hashable {
-    /// A norm of so many weights.
-    case norm(String, count: Int)
+    /// A norm, and the extents of its weight.
+    case norm(String, shape: Shape)
     /// A linear.
     case linear(Linear)
     /// A tensor by itself.
@@ -72,174 +86,4 @@ public struct LayerLayout: Sendable {
 
   /// A linear by its name within the layer.
   public func linear(_ name: String) -> Linear? { indices[name].map { linears[$0] } }
-}
-
-/// Collects modules and folds.
-private struct LayoutBuilder {
-  let hidden: Int
-  var modules: [LayerLayout.Module] = []
-  var folds: [Fold] = []
-
-  init(hidden: Int) { self.hidden = hidden }
-
-  mutating func norm(_ name: String?, _ count: Int) {
-    if let name { modules.append(.norm(name, count: count)) }
-  }
-
-  mutating func linear(
-    _ name: String, _ outFeatures: Int, _ inFeatures: Int, bias: Bool = false, feedsScores: Bool = false,
-    isRouter: Bool = false, expert: Int? = nil, reads: String? = nil
-  ) {
-    var linear = LayerLayout.Linear(
-      name: name, outFeatures: outFeatures, inFeatures: inFeatures, reads: reads ?? name)
-    linear.bias = bias ? .own : .none
-    linear.feedsScores = feedsScores
-    linear.isRouter = isRouter
-    linear.expert = expert
-    modules.append(.linear(linear))
-  }
-
-  mutating func add(_ layer: LayerConfiguration) {
-    let norms = layer.norms
-    norm(norms.attentionInput, hidden)
-    let attentionReaders: [String]
-    let attentionBlock: LayerBlock = norms.isParallel ? .parallel : .attention
-    switch layer.attention {
-    case .grouped(let attention): attentionReaders = add(attention, attentionBlock)
-    case .latent(let attention): attentionReaders = add(attention, attentionBlock)
-    }
-    norm(norms.attentionOutput, hidden)
-    norm(norms.feedForwardInput, hidden)
-    let feedForwardReaders: [String]
-    let feedForwardBlock: LayerBlock = norms.isParallel ? .parallel : .feedForward
-    switch layer.feedForward {
-    case .dense(let feedForward):
-      feedForwardReaders = add(feedForward, feedForwardBlock, reads: norms.isParallel ? attentionReaders[0] : nil)
-    case .mixture(let mixture): feedForwardReaders = add(mixture, feedForwardBlock)
-    }
-    norm(norms.feedForwardOutput, hidden)
-    if norms.isParallel {
-      if let name = norms.attentionInput {
-        folds.insert(Fold(.norm(name), into: attentionReaders + feedForwardReaders, block: .parallel), at: 0)
-      }
-      return
-    }
-    if let name = norms.attentionInput {
-      folds.insert(Fold(.norm(name), into: attentionReaders, block: .attention), at: 0)
-    }
-    if let name = norms.feedForwardInput {
-      let place = folds.firstIndex { $0.block == .feedForward } ?? folds.count
-      folds.insert(Fold(.norm(name), into: feedForwardReaders, block: .feedForward), at: place)
-    }
-  }
-
-  /// Adds attention; returns what reads its input.
-  mutating func add(_ a: GroupedAttention, _ block: LayerBlock) -> [String] {
-    let (queries, keys) = (a.heads * a.headDimension, a.keyValueHeads * a.headDimension)
-    var readers: [String]
-    let source: Fold.Source
-    let repeats = a.heads / a.keyValueHeads
-    if a.isFused {
-      readers = ["self_attn.qkv_proj"]
-      linear(readers[0], queries + 2 * keys, hidden, bias: a.hasQueryKeyValueBias, feedsScores: true)
-      source = .rows(
-        of: readers[0], .valueHeads(from: queries + keys, dimension: a.headDimension, repeats: repeats))
-    } else {
-      readers = ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"]
-      linear(readers[0], queries, hidden, bias: a.hasQueryKeyValueBias, feedsScores: true)
-      linear(readers[1], keys, hidden, bias: a.hasQueryKeyValueBias, feedsScores: true, reads: readers[0])
-      linear(readers[2], keys, hidden, bias: a.hasQueryKeyValueBias, reads: readers[0])
-      source = .rows(of: readers[2], .valueHeads(from: 0, dimension: a.headDimension, repeats: repeats))
-    }
-    if let norms = a.headNorms {
-      norm(norms.query, norms.span == .head ? a.headDimension : queries)
-      norm(norms.key, norms.span == .head ? a.headDimension : keys)
-    }
-    if a.hasSinks { modules.append(.vector("self_attn.sinks", count: a.heads)) }
-    linear(a.outputName, hidden, queries, bias: a.hasOutputBias)
-    folds.append(Fold(source, into: [a.outputName], block: block))
-    return readers
-  }
-
-  mutating func add(_ a: LatentAttention, _ block: LayerBlock) -> [String] {
-    var readers: [String] = []
-    let queries = a.heads * a.headDimension
-    if let rank = a.queryRank {
-      readers.append("self_attn.q_a_proj")
-      linear("self_attn.q_a_proj", rank, hidden, bias: a.hasBias, feedsScores: true)
-      norm("self_attn.q_a_layernorm", rank)
-      linear("self_attn.q_b_proj", queries, rank, feedsScores: true)
-      folds.append(Fold(.norm("self_attn.q_a_layernorm"), into: ["self_attn.q_b_proj"], block: block))
-    } else {
-      readers.append("self_attn.q_proj")
-      linear("self_attn.q_proj", queries, hidden, feedsScores: true)
-    }
-    readers.append("self_attn.kv_a_proj_with_mqa")
-    linear(
-      "self_attn.kv_a_proj_with_mqa", a.keyValueRank + a.rotaryDimension, hidden, bias: a.hasBias, feedsScores: true,
-      reads: readers[0])
-    norm("self_attn.kv_a_layernorm", a.keyValueRank)
-    linear("self_attn.kv_b_proj", a.heads * (a.plainDimension + a.valueDimension), a.keyValueRank)
-    linear("self_attn.o_proj", hidden, a.heads * a.valueDimension, bias: a.hasBias)
-    folds.append(Fold(.norm("self_attn.kv_a_layernorm"), into: ["self_attn.kv_b_proj"], block: block))
-    folds.append(
-      Fold(
-        .rows(of: "self_attn.kv_b_proj", .latentValues(plain: a.plainDimension, value: a.valueDimension)),
-        into: ["self_attn.o_proj"], block: block))
-    return readers
-  }
-
-  mutating func add(_ f: DenseFeedForward, _ block: LayerBlock, reads first: String? = nil) -> [String] {
-    var readers: [String]
-    let source: Fold.Source
-    if f.isFused {
-      readers = [f.prefix + "gate_up_proj"]
-      linear(readers[0], 2 * f.width, hidden, bias: f.hasBias, reads: first)
-      source = .rows(of: readers[0], .from(f.width))
-    } else {
-      readers = [f.prefix + "gate_proj", f.prefix + "up_proj"]
-      for name in readers { linear(name, f.width, hidden, bias: f.hasBias, reads: first ?? readers[0]) }
-      source = .rows(of: readers[1], .from(0))
-    }
-    linear(f.prefix + "down_proj", hidden, f.width, bias: f.hasBias)
-    if f.gate.isLinearInUp { folds.append(Fold(source, into: [f.prefix + "down_proj"], block: block)) }
-    return readers
-  }
-
-  mutating func add(_ m: MixtureOfExperts, _ block: LayerBlock) -> [String] {
-    var readers = [m.router]
-    linear(m.router, m.count, hidden, bias: m.hasRouterBias, isRouter: true)
-    if let correction = m.routing.correction { modules.append(.vector(correction, count: m.count)) }
-    for expert in 0..<m.count {
-      switch m.storage {
-      case .modules(let gate, let up, let down):
-        let prefix = "\(m.prefix)\(expert)."
-        linear(prefix + gate, m.width, hidden, expert: expert)
-        linear(prefix + up, m.width, hidden, expert: expert, reads: prefix + gate)
-        linear(prefix + down, hidden, m.width, expert: expert)
-        readers += [prefix + gate, prefix + up]
-        if m.gate.isLinearInUp {
-          folds.append(Fold(.rows(of: prefix + up, .from(0)), into: [prefix + down], block: block, expert: expert))
-        }
-      case .stackedInTurns:
-        for (part, rows, columns) in [("gate_up_proj", 2 * m.width, hidden), ("down_proj", hidden, m.width)] {
-          let name = "\(m.prefix)\(expert).\(part)"
-          var linear = LayerLayout.Linear(name: name, outFeatures: rows, inFeatures: columns, reads: name)
-          linear.stack = .init(tensor: m.prefix + part, index: expert, count: m.count)
-          linear.bias = .row(of: m.prefix + part + "_bias", index: expert)
-          linear.expert = expert
-          modules.append(.linear(linear))
-        }
-        readers.append("\(m.prefix)\(expert).gate_up_proj")
-      }
-    }
-    if let shared = m.shared {
-      readers += add(shared.feedForward, block, reads: m.router)
-      if let gate = shared.gateName {
-        linear(gate, 1, hidden, isRouter: true, reads: m.router)
-        readers.append(gate)
-      }
-    }
-    return readers
-  }
 }

@@ -74,7 +74,8 @@ public struct Linear: Sendable {
     case .matrix(let matrix): WeightRows(matrix)
     case .rows(let rows): rows
     case .quantized(let packed):
-      WeightRows(outFeatures: packed.outFeatures, inFeatures: packed.inFeatures, storedType: .float32) { range, floats in
+      WeightRows(outFeatures: packed.outFeatures, inFeatures: packed.inFeatures, storedType: .float32) {
+        range, floats in
         _ = floats.update(fromContentsOf: packed.dequantizedRows(range).values)
       }
     }
@@ -85,7 +86,9 @@ public struct Linear: Sendable {
     guard case .rows(let rows) = weight else { return self }
     var result = self
     if let decode = codes?.codes {
-      do throws(CheckpointError) { result.weight = .quantized(try decode().packed()) } catch { throw .checkpoint(error) }
+      do throws(CheckpointError) { result.weight = .quantized(try decode().packed()) } catch {
+        throw .checkpoint(error)
+      }
     } else {
       result.weight = .matrix(rows.matrix())
     }

@@ -22,6 +22,8 @@ public struct ModelConfiguration: Sendable {
   public var logitSoftcap: Float?
   /// Whether the head is the embedding's transpose.
   public var tiesEmbeddings: Bool
+  /// Whether the configuration does not say so itself; then a head in the checkpoint counts.
+  public var assumesTie = false
   /// Whether the head has a bias.
   public var hasHeadBias = false
   /// Number of positions the model was made for.
@@ -70,14 +72,19 @@ extension ConfigurationReader {
   ) throws(ModelError) -> ModelConfiguration {
     try refuseForeignArithmetic(except: understood)
     var layers: [LayerConfiguration] = []
-    for index in 0..<(try count("num_hidden_layers")) { layers.append(try layer(index)) }
-    return ModelConfiguration(
+    for index in 0..<(try layerCount()) { layers.append(try layer(index)) }
+    var model = ModelConfiguration(
       modelType: try string("model_type"), vocabularySize: try count("vocab_size"),
       hiddenSize: try count("hidden_size"), layers: layers, rotaries: rotaries, finalNorm: style,
       tiesEmbeddings: try flag("tie_word_embeddings", default: tied),
       maximumPositions: try count("max_position_embeddings", default: 2048), endTokens: try tokens("eos_token_id"),
       beginToken: try tokens("bos_token_id").first)
+    model.assumesTie = value("tie_word_embeddings") == nil
+    return model
   }
+
+  /// Number of decoder layers.
+  public func layerCount() throws(ModelError) -> Int { try count("num_hidden_layers", most: 4096) }
 
   /// ε of the norms, by its root mean square.
   public func normStyle(
@@ -106,9 +113,10 @@ extension ConfigurationReader {
 
   /// The feed-forward of `intermediate_size` channels.
   public func denseFeedForward(
-    width key: String = "intermediate_size", activation: String = "hidden_act", default gate: String = "silu"
+    width key: String = "intermediate_size", default width: Int? = nil, activation: String = "hidden_act",
+    gate: String = "silu"
   ) throws(ModelError) -> DenseFeedForward {
-    var result = DenseFeedForward(width: try count(key))
+    var result = DenseFeedForward(width: try count(key, default: width))
     result.gate = try gateFunction(activation, default: gate)
     return result
   }
@@ -117,7 +125,7 @@ extension ConfigurationReader {
   ///
   /// - Parameter slides: the family's rule where `layer_types` is missing.
   public func slidingLayers(default slides: (Int) -> Bool) throws(ModelError) -> [Bool] {
-    let layers = try count("num_hidden_layers")
+    let layers = try layerCount()
     guard let given = value("layer_types") else { return (0..<layers).map(slides) }
     guard let types = given.arrayValue else { throw refusal("layer_types", "is \(given.typeName), expected a list") }
     guard types.count == layers else {
@@ -133,6 +141,19 @@ extension ConfigurationReader {
       }
     }
     return result
+  }
+
+  /// The window of layers that slide one; `nil` where the file says `null`.
+  public func window(default fallback: Int?) throws(ModelError) -> Int? {
+    if isNull("sliding_window") { return nil }
+    return value("sliding_window") == nil ? fallback : try count("sliding_window")
+  }
+
+  /// The window of a layer; refused where it slides one that the file does not have.
+  func window(_ window: Int?, ofSliding slides: Bool) throws(ModelError) -> Int? {
+    guard slides else { return nil }
+    guard let window else { throw refusal("sliding_window", "is missing, but layers slide one") }
+    return window
   }
 
   /// Refuses layers that slide a window, for families that have none.

@@ -129,17 +129,17 @@ extension ConfigurationReader {
   ///   - dimension: channels of a head; `partial_rotary_factor`, if the family knows it, takes part of them.
   ///   - layerType: the entry to read where `rope_parameters` has one for each type of layer.
   ///   - isPartial: whether the family knows `partial_rotary_factor`, and its value where it is missing.
+  ///   - extra: further keys of the scaling that the family reads itself.
   public func rotaryEmbedding(
     dimension: Int, defaultBase: Double = 10_000, layerType: String? = nil, partial isPartial: Double? = nil,
-    scales: Bool = true
+    understood extra: Set<String> = []
   ) throws(ModelError) -> RotaryEmbedding {
     let base = try positive("rope_theta", default: defaultBase)
-    // Both may be there; an explicit rope_scaling wins, as in the reference implementation.
-    let key = value("rope_scaling") != nil ? "rope_scaling" : "rope_parameters"
-    var rope = try nested(key)
+    var rope = try ropeParameters()
     if let layerType, let inner = try rope?.nested(layerType) { rope = inner }
     if let rope {
-      for member in rope.object.members where !Self.understood.contains(member.name) && !member.value.isNull {
+      for member in rope.object.members
+      where !Self.understood.union(extra).contains(member.name) && !member.value.isNull {
         throw rope.refusal(member.name, "is not known; it may change the arithmetic")
       }
     }
@@ -162,7 +162,13 @@ extension ConfigurationReader {
     guard let rope else { return RotaryEmbedding(base: base, dimension: turning) }
     return RotaryEmbedding(
       base: try rope.positive("rope_theta", default: base), dimension: turning,
-      scaling: scales ? try scaling(rope, dimension: turning) : .none)
+      scaling: try scaling(rope, dimension: turning))
+  }
+
+  /// What is said of the rotation; both spellings may be there, and an explicit `rope_scaling` wins, as in the
+  /// reference implementation.
+  func ropeParameters() throws(ModelError) -> ConfigurationReader? {
+    try nested(value("rope_scaling") != nil ? "rope_scaling" : "rope_parameters")
   }
 
   private func scaling(_ rope: ConfigurationReader, dimension: Int) throws(ModelError) -> RotaryEmbedding.Scaling {
@@ -180,13 +186,17 @@ extension ConfigurationReader {
       return .llama3(
         factor: try rope.positive("factor"), lowFrequency: low, highFrequency: high,
         originalPositions: try rope.positive("original_max_position_embeddings"))
+    case "longrope", "su": return .longRope(try longRope(rope, pairs: dimension / 2))
+    // Early files of Phi-3 call LongRoPE so.
+    case "yarn" where rope.value("short_factor") != nil: return .longRope(try longRope(rope, pairs: dimension / 2))
     case "yarn":
       let factor = try rope.positive("factor")
       let original = try rope.positive(
         "original_max_position_embeddings", default: Double(try count("max_position_embeddings", default: 2048)))
       func magnitude(_ scale: Double) -> Double { factor <= 1 ? 1 : 0.1 * scale * log(factor) + 1 }
-      let mscale = try rope.value("mscale") == nil ? 0 : rope.positive("mscale")
-      let mscaleAll = try rope.value("mscale_all_dim") == nil ? 0 : rope.positive("mscale_all_dim")
+      let mscale = try rope.value("mscale")?.doubleValue == 0 ? 0 : rope.positive("mscale", default: 0)
+      let mscaleAll =
+        try rope.value("mscale_all_dim")?.doubleValue == 0 ? 0 : rope.positive("mscale_all_dim", default: 0)
       let implied = mscale != 0 && mscaleAll != 0 ? magnitude(mscale) / magnitude(mscaleAll) : magnitude(1)
       return .yarn(
         RotaryEmbedding.YaRN(
@@ -194,7 +204,6 @@ extension ConfigurationReader {
           betaSlow: try rope.positive("beta_slow", default: 1), truncates: try rope.flag("truncate", default: true),
           attentionFactor: try rope.positive("attention_factor", default: implied),
           scoreMagnitude: mscaleAll != 0 ? magnitude(mscaleAll) : 1))
-    case "longrope", "su": return .longRope(try longRope(rope, pairs: dimension / 2))
     default:
       throw rope.refusal(
         "rope_type", "\"\(kind)\" is not known; known are default, dynamic, linear, llama3, longrope, yarn")
@@ -212,9 +221,13 @@ extension ConfigurationReader {
       return values
     }
     let positions = try count("max_position_embeddings", default: 2048)
-    let outer = try count("original_max_position_embeddings", default: positions)
-    let original = try rope.count("original_max_position_embeddings", default: outer)
+    let original =
+      try rope.value("original_max_position_embeddings") != nil
+      ? rope.count("original_max_position_embeddings") : count("original_max_position_embeddings")
     let stretch = try rope.positive("factor", default: Double(positions) / Double(original))
+    guard original > 1 || stretch <= 1 else {
+      throw rope.refusal("original_max_position_embeddings", "is 1, expected more to be stretched by \(stretch)")
+    }
     let implied = stretch <= 1 ? 1 : (1 + log(stretch) / log(Double(original))).squareRoot()
     return RotaryEmbedding.LongRope(
       short: try factors("short_factor"), long: try factors("long_factor"), originalPositions: original,

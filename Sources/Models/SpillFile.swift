@@ -1,3 +1,5 @@
+internal import Tensors
+
 #if canImport(Glibc)
   internal import Glibc
 #elseif canImport(Musl)
@@ -5,7 +7,6 @@
 #else
   internal import Darwin
 #endif
-internal import Tensors
 
 /// A file without a name that holds matrices which memory has no room for; it goes when it is closed.
 ///

@@ -17,7 +17,12 @@ public struct TensorNames: Sendable, Hashable {
 
   /// The spelling of a checkpoint: the one whose embedding is there; the plain one if none is.
   static func of(_ has: (String) -> Bool) -> TensorNames {
-    known.first { names in [".weight", ".weight_packed"].contains { has(names.embedding + $0) } } ?? plain
+    known.first { isLinear($0.embedding, has) } ?? plain
+  }
+
+  /// Whether a linear of this name is there, in full precision or packed.
+  static func isLinear(_ name: String, _ has: (String) -> Bool) -> Bool {
+    [".weight", ".weight_packed"].contains { has(name + $0) }
   }
 
   /// The embedding's module.

@@ -13,7 +13,8 @@ public enum Evaluation {
       let inputs = try ModelInputs(model)
       let length = min(sequenceLength, tokens, model.configuration.maximumPositions)
       let windows = try TokenWindows(
-        try TextSource(texts), tokenizer: inputs.tokenizer, separator: inputs.separator, begin: inputs.windowBegin,
+        try TextSource(texts, chatTemplate: { try inputs.chatTemplate() }), tokenizer: inputs.tokenizer,
+        separator: inputs.separator, begin: inputs.windowBegin,
         length: length,
         limit: max(1, tokens / length))
       return try ModelComparison(reference: model, candidate: nil, windows: windows.windows).run {

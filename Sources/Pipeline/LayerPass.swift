@@ -9,7 +9,6 @@ internal import Tensors
 /// The one pass over a model: hidden states move up layer by layer, and each unit is quantized as they pass.
 struct LayerPass {
   private let model: LanguageModel
-  private let plans: [String: LinearPlan]
   private let tables: [RotaryTable]
   private let states: CalibrationStates?
   private let quota: Int
@@ -18,7 +17,6 @@ struct LayerPass {
   /// A pass without texts, which only spells tensors anew.
   init(converting model: LanguageModel, plan: QuantizationPlan) {
     self.model = model
-    plans = [:]
     tables = []
     states = nil
     quota = 0
@@ -32,7 +30,6 @@ struct LayerPass {
     self.model = model
     self.quota = quota
     types = plan.types
-    plans = Dictionary(uniqueKeysWithValues: plan.linears.map { ($0.name, $0) })
     guard let texts else {
       states = nil
       tables = []
@@ -66,12 +63,14 @@ struct LayerPass {
 
   /// Quantizes a unit and writes its tensors, in the plan's order.
   func run(
-    _ unit: QuantizationPlan.Unit, write: (String, Tensor) throws -> Void
+    _ unit: QuantizationPlan.Unit, progress: (_ step: Int) -> Void = { _ in },
+    write: (String, Tensor) throws -> Void
   ) throws -> UnitOutcome {
     var outcome = UnitOutcome(unit: unit.title, layer: unit.layer)
-    let session = try unit.layer.map { try self.session(layer: $0) }
+    let session = try unit.layer.map { try self.session(layer: $0, unit) }
     let prefix = unit.layer.map(model.layerPrefix) ?? ""
-    for step in unit.steps {
+    for (index, step) in unit.steps.enumerated() {
+      progress(index)
       try Interruption.check("stopped in \(unit.title); continue with --resume")
       switch step {
       case .keep(let name):
@@ -103,22 +102,25 @@ struct LayerPass {
     return outcome
   }
 
-  private func session(layer index: Int) throws -> LayerSession {
+  private func session(layer index: Int, _ unit: QuantizationPlan.Unit) throws -> LayerSession {
     let layer = try model.layer(index)
     let prefix = model.layerPrefix(index)
     var schemes: [String: QuantizationScheme] = [:]
     var methods: [String: Method] = [:]
-    for linear in layer.layout.linears {
-      schemes[linear.name] = plans[prefix + linear.name]?.scheme
-      methods[linear.name] = plans[prefix + linear.name]?.method
+    // Codes that stay as the source has them cannot take channel factors, nor can kept experts that share a tensor.
+    var pinned = Set(layer.layout.linears.filter { $0.stack != nil }.map(\.name))
+    for step in unit.steps {
+      switch step {
+      case .quantize(let plan):
+        let local = String(plan.name.dropFirst(prefix.count))
+        schemes[local] = plan.scheme
+        methods[local] = plan.method
+        pinned.remove(local)
+      case .recode(let plan): pinned.insert(String(plan.name.dropFirst(prefix.count)))
+      case .keep, .expand, .stack: break
+      }
     }
     let storedType = try model.scaleBaseType(ofLinear: prefix + layer.layout.linears[0].name)
-    let pinned = Set(
-      layer.layout.linears.map(\.name).filter { name in
-        // Codes that stay as the source has them cannot take channel factors, nor can experts that share a tensor.
-        schemes[name] == nil
-          && (model.quantization?.scheme(of: prefix + name) != nil || layer.layout.linear(name)?.stack != nil)
-      })
     let quantizer = LayerQuantizer(
       layer: layer, schemes: schemes, methods: methods, storedType: storedType, pinned: pinned)
     return LayerSession(quantizer, states: states, tables: tables, quota: quota)

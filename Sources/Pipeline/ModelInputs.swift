@@ -42,18 +42,24 @@ public struct ModelInputs: Sendable {
     self.model = model
     let checkpoint = model.checkpoint
     do {
-      guard let bytes = try checkpoint.file("tokenizer.json") else {
-        throw PipelineError.input(
-          "\(checkpoint.name) has no tokenizer.json, so text cannot be read; calibration and text need one")
-      }
-      let tokenizer = try Tokenizer(json: bytes, file: checkpoint.name + "/tokenizer.json")
       var options: TokenizerOptions?
       if let bytes = try checkpoint.file("tokenizer_config.json") {
         options = try TokenizerOptions(json: bytes, file: checkpoint.name + "/tokenizer_config.json")
       }
+      let tokenizer: Tokenizer
+      if let bytes = try checkpoint.file("tokenizer.json") {
+        tokenizer = try Tokenizer(json: bytes, file: checkpoint.name + "/tokenizer.json")
+      } else if let bytes = try checkpoint.file("tokenizer.model") {
+        tokenizer = try Tokenizer(
+          sentencePiece: bytes, file: checkpoint.name + "/tokenizer.model", options: options)
+      } else {
+        throw PipelineError.input(
+          "\(checkpoint.name) has neither tokenizer.json nor tokenizer.model, so text cannot be read; "
+            + "calibration and text need one")
+      }
       guard tokenizer.largestID < model.configuration.vocabularySize else {
         throw PipelineError.input(
-          "\(checkpoint.name): tokenizer.json has token id \(tokenizer.largestID), "
+          "\(checkpoint.name): the tokenizer has token id \(tokenizer.largestID), "
             + "the model's vocabulary holds \(model.configuration.vocabularySize)")
       }
       self.tokenizer = tokenizer

@@ -128,7 +128,10 @@ private struct PlanBuilder {
     self.model = model
     isConversion = target != nil
     plans = Dictionary(uniqueKeysWithValues: linears.map { ($0.name, $0) })
-    for plan in linears where plan.scheme == nil && model.quantization?.scheme(of: plan.name) != nil {
+    for plan in linears {
+      guard let stored = model.quantization?.scheme(of: plan.name) else { continue }
+      // What is asked for anew is quantized, whatever the source has.
+      guard plan.scheme == nil || plan.scheme?.weights == stored.weights else { continue }
       if target?.elementType != nil {
         decoded[plan.name] = plan
       } else if let problem = try RecodedLinear(plan, model).problem() {
@@ -172,11 +175,13 @@ private struct PlanBuilder {
   }
 
   mutating func module(_ name: String) {
-    if let plan = plans[name], plan.scheme != nil {
+    let stored = model.quantization?.scheme(of: name)
+    if let plan = plans[name], let scheme = plan.scheme, scheme.weights != stored?.weights || decoded[name] != nil {
       steps.append(.quantize(plan))
       for info in model.storedTensors(ofLinear: name) { taken.insert(info.name) }
-    } else if let plan = plans[name], model.quantization?.scheme(of: name) != nil {
-      // Codes that our layout can spell stay as they are; decoding them to BF16 would lose a little and cost much.
+    } else if let plan = plans[name], stored != nil {
+      // Codes that our layout can spell stay as they are, also where they are what was asked for: nothing is gained by
+      // rounding twice, and decoding them to BF16 would lose a little and cost much.
       if let plan = decoded[name] { decode(plan) } else { steps.append(.recode(plan)) }
       for info in model.storedTensors(ofLinear: name) { taken.insert(info.name) }
     } else {

@@ -79,7 +79,7 @@ public struct QuantizationRun: Sendable {
     plan = try QuantizationPlan(model, recipe: recipe)
     if recipe.needsCalibration {
       let inputs = try ModelInputs(model)
-      let text = try TextSource(recipe.calibration)
+      let text = try TextSource(recipe.calibration, chatTemplate: { try inputs.chatTemplate() })
       let length = min(recipe.sequenceLength, model.configuration.maximumPositions)
       let windows = try TokenWindows(
         text, tokenizer: inputs.tokenizer, separator: inputs.separator, begin: inputs.windowBegin,
@@ -228,7 +228,16 @@ public struct QuantizationRun: Sendable {
         if unit.layer.map({ $0 < lastSearchedLayer }) ?? false { try pass.skip(unit) }
         continue
       }
-      let outcome = try pass.run(unit) { name, tensor in try writer.write(tensor, named: name) }
+      let outcome = try pass.run(unit) { step in
+        // A layer with hundreds of experts takes long; say how far it is.
+        guard unit.steps.count > 64, step % 48 == 47 else { return }
+        progress(
+          ProgressEvent(
+            "quantize", done: index, of: plan.units.count, "\(unit.title), \(step + 1) of \(unit.steps.count)",
+            facts: ["peak_memory": .integer(SystemFacts.peakMemory)]))
+      } write: { name, tensor in
+        try writer.write(tensor, named: name)
+      }
       outcomes.append(outcome)
       try writer.checkpoint(note: outcome.json)
     }

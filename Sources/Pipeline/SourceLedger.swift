@@ -36,7 +36,11 @@ extension QuantizationPlan {
         if let plan = experts.first {
           linear(plan, .copied(reason: plan.reason.map { "decoded; " + $0 } ?? "decoded"), written)
         }
-      case .recode(let plan): linear(plan, .copied(reason: plan.reason.map { "its codes kept; " + $0 }), written)
+      case .recode(let plan):
+        let fate: Report.Ledger.Fate =
+          plan.scheme.map { .quantized(scheme: $0.name + ", the source's codes") }
+          ?? .copied(reason: plan.reason.map { "its codes kept; " + $0 })
+        linear(plan, fate, written)
       case .quantize(let plan):
         guard let tensor = model.storedTensors(ofLinear: plan.name).first?.name, let scheme = plan.scheme else {
           continue

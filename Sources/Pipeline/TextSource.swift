@@ -1,6 +1,7 @@
 internal import Builtin
 internal import Crypto
 internal import Foundation
+public import Tokenizers
 
 /// Texts for calibration and evaluation, with what is needed to name them exactly.
 public struct TextSource: Sendable {
@@ -10,17 +11,33 @@ public struct TextSource: Sendable {
   public let documents: [String]
   /// SHA-256 of the files' bytes, one after the other.
   public let digest: String
+  /// The form of the chat template that dialogues were rendered with; `nil` if there are none.
+  public let chatForm: String?
 
   /// The line that separates documents in the built-in files.
   static let separator = "%%%"
 
   /// Reads texts by name.
   ///
-  /// - Parameter names: `builtin` (three of four mixed documents), `builtin-heldout` (each fourth), `stories` and
-  ///   `stories-heldout` (what the embedded model knows), or paths of UTF-8 files. A file `x.jsonl` holds one object
-  ///   with a `text` a line; other files are one document.
-  public init(_ names: [String]) throws {
+  /// - Parameters:
+  ///   - names: `builtin` (three of four mixed documents), `builtin-heldout` (each fourth), `stories` and
+  ///     `stories-heldout` (what the embedded model knows), or paths of UTF-8 files. A file `x.jsonl` holds a text or a
+  ///     dialogue a line, in the spellings of `formats/chat.md`; other files are one document.
+  ///   - chatTemplate: gives the template that turns dialogues into text, such as ``ModelInputs/chatTemplate()``;
+  ///     asked once, at the first dialogue.
+  public init(_ names: [String], chatTemplate: (() throws -> ChatTemplate)? = nil) throws {
     var documents: [String] = []
+    var template: ChatTemplate?
+    func rendered(_ messages: [ChatMessage], _ place: String) throws -> String {
+      guard let chatTemplate else {
+        throw PipelineError.input("\(place): a dialogue needs a model's chat template, and there is no model here")
+      }
+      let known = try template ?? chatTemplate()
+      template = known
+      do { return try known.render(messages, addGenerationPrompt: false) } catch {
+        throw PipelineError.input("\(place): \(error)")
+      }
+    }
     var hash = SHA256()
     let share = Self.mixedShare
     for name in names {
@@ -33,7 +50,8 @@ public struct TextSource: Sendable {
         guard let text = String(validating: data, as: UTF8.self) else {
           throw PipelineError.input("the text \(file.path) is not UTF-8")
         }
-        let found = try Self.split(text, file: file, isBuiltin: Self.builtinFiles[name] != nil)
+        let found = try Self.split(
+          text, file: file, isBuiltin: Self.builtinFiles[name] != nil, rendered: rendered)
         switch name {
         case "builtin": documents += found.enumerated().filter { $0.offset % share != share - 1 }.map(\.element)
         case "builtin-heldout": documents += found.enumerated().filter { $0.offset % share == share - 1 }.map(\.element)
@@ -47,6 +65,7 @@ public struct TextSource: Sendable {
       let digits = String(byte, radix: 16)
       return digits.count == 1 ? "0" + digits : digits
     }.joined()
+    chatForm = template?.name
     guard !self.documents.isEmpty else { throw PipelineError.input("the text \(self.name) is empty") }
   }
 
@@ -76,17 +95,22 @@ public struct TextSource: Sendable {
     return [URL(filePath: name)]
   }
 
-  private static func split(_ text: String, file: URL, isBuiltin: Bool) throws -> [String] {
+  private static func split(
+    _ text: String, file: URL, isBuiltin: Bool, rendered: ([ChatMessage], _ place: String) throws -> String
+  ) throws -> [String] {
     if isBuiltin {
       return text.split(separator: "\n" + separator + "\n", omittingEmptySubsequences: true).map(String.init)
     }
     guard file.pathExtension == "jsonl" else { return [text] }
-    return try text.split(separator: "\n").enumerated().map { index, line in
-      let object = try? JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any]
-      guard let text = object?["text"] as? String else {
-        throw PipelineError.input("\(file.path) line \(index + 1): expected an object with a string \"text\"")
+    // By bytes: for Swift, CR LF is one character and no line feed.
+    let lines = text.utf8.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
+    return try lines.enumerated().compactMap { index, line in
+      guard line.contains(where: { $0 != 0x20 && $0 != 0x09 && $0 != 0x0D }) else { return nil }
+      let place = "\(file.path) line \(index + 1)"
+      switch try ChatLine(line, place: place) {
+      case .text(let text): return text
+      case .dialogue(let messages): return try rendered(messages, place)
       }
-      return text
     }
   }
 }

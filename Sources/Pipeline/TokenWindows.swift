@@ -31,8 +31,10 @@ public struct TokenWindows: Sendable {
     }
     var ids: [Int] = []
     for document in text.documents {
-      if let separator { ids.append(separator) }
-      ids += tokenizer.encode(document, addingSpecialTokens: false)
+      let encoded = tokenizer.encode(document, addingSpecialTokens: false)
+      // A rendered dialogue begins with the token itself.
+      if let separator, encoded.first != separator { ids.append(separator) }
+      ids += encoded
     }
     let step = begin == nil ? length : length - 1
     var all = stride(from: 0, to: ids.count, by: step).map { start in

@@ -67,7 +67,8 @@ struct UnitOutcome {
       guard let parts = entry.arrayValue, parts.count == 3, let expert = parts[0].intValue,
         let tokens = parts[2].intValue
       else { continue }
-      use.helped[expert] = parts[1].stringValue == "samples" ? .moreSamples(tokens: tokens) : .layerInput(tokens: tokens)
+      use.helped[expert] =
+        parts[1].stringValue == "samples" ? .moreSamples(tokens: tokens) : .layerInput(tokens: tokens)
     }
     experts = use
   }

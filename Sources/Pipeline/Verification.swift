@@ -93,8 +93,8 @@ public struct Verification: Sendable {
   private static func windows(
     _ request: Request, _ reference: LanguageModel, _ candidate: LanguageModel
   ) throws -> (windows: [[Int]], text: Report.Text) {
-    let text = try TextSource(request.texts)
     let inputs = try ModelInputs(reference)
+    let text = try TextSource(request.texts, chatTemplate: { try inputs.chatTemplate() })
     let positions = min(reference.configuration.maximumPositions, candidate.configuration.maximumPositions)
     let length = min(request.sequenceLength, request.tokens, positions)
     let windows = try TokenWindows(

@@ -26,8 +26,25 @@ public struct AddedToken: Sendable, Equatable {
   /// The content's UTF-8.
   var bytes: [UInt8] { Array(content.utf8) }
 
-  init(_ entry: Component) throws(TokenizerError) {
-    id = try entry.count("id")
+  /// A token that only its content and kind describe.
+  init(id: Int, _ content: [UInt8], isSpecial: Bool, isNormalized: Bool) {
+    self.id = id
+    self.content = String(decoding: content, as: UTF8.self)
+    self.isSpecial = isSpecial
+    self.isNormalized = isNormalized
+    (isSingleWord, stripsLeft, stripsRight) = (false, false, false)
+  }
+
+  /// - Parameter name: the id where it is the entry's name, as in a `tokenizer_config.json`.
+  init(_ entry: Component, id name: String? = nil) throws(TokenizerError) {
+    if let name {
+      guard let number = Int(name), number >= 0, String(number) == name else {
+        throw entry.malformed("id", expected: "an id as the name of the entry", found: "\"\(name)\"")
+      }
+      id = number
+    } else {
+      id = try entry.count("id")
+    }
     guard id < Vocabulary.idLimit else {
       throw entry.malformed("id", expected: "an id below \(Vocabulary.idLimit)", found: "\(id)")
     }

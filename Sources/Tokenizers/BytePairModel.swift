@@ -48,22 +48,45 @@ struct BytePairModel: Sendable {
     } else {
       unknown = nil
     }
-    if try component.flag("byte_fallback", default: false) {
-      byteTokens = (UInt8.min...UInt8.max).map { byte in
-        let digits = String(byte, radix: 16, uppercase: true)
-        return Int32(vocabulary["<0x" + (digits.count < 2 ? "0" : "") + digits + ">"] ?? -1)
-      }
-    } else {
-      byteTokens = []
-    }
-    var low = [Int32](repeating: -1, count: Self.lowCount)
-    var high: [UInt32: Int32] = [:]
-    for (scalar, id) in vocabulary.singleScalars {
-      if scalar.value < Self.lowCount { low[Int(scalar.value)] = id } else { high[scalar.value] = id }
-    }
-    lowSymbols = low
-    highSymbols = high
+    byteTokens = try component.flag("byte_fallback", default: false) ? Self.byteTokens(of: vocabulary) : []
+    (lowSymbols, highSymbols) = Self.symbols(vocabulary.singleScalars)
     self.vocabulary = vocabulary
+  }
+
+  /// A model without affixes.
+  ///
+  /// - Parameter joinable: the tokens that merging can give; others are never a scalar's own.
+  init(
+    vocabulary: Vocabulary, merges: MergeTable, unknown: Int32?, fusesUnknown: Bool, hasByteFallback: Bool,
+    joinable: [[UInt8]: Int32]
+  ) {
+    self.vocabulary = vocabulary
+    self.merges = merges
+    self.unknown = unknown
+    self.fusesUnknown = fusesUnknown
+    byteTokens = hasByteFallback ? Self.byteTokens(of: vocabulary) : []
+    ignoresMerges = false
+    (continuingPrefix, endSuffix) = ([], [])
+    (lowSymbols, highSymbols) = Self.symbols(
+      vocabulary.singleScalars.filter { joinable[Array(String(scalars: [$0.scalar]).utf8)] == $0.id })
+  }
+
+  private static func byteTokens(of vocabulary: Vocabulary) -> [Int32] {
+    (UInt8.min...UInt8.max).map { byte in
+      let digits = String(byte, radix: 16, uppercase: true)
+      return Int32(vocabulary["<0x" + (digits.count < 2 ? "0" : "") + digits + ">"] ?? -1)
+    }
+  }
+
+  private static func symbols(
+    _ scalars: [(scalar: Unicode.Scalar, id: Int32)]
+  ) -> (low: [Int32], high: [UInt32: Int32]) {
+    var low = [Int32](repeating: -1, count: lowCount)
+    var high: [UInt32: Int32] = [:]
+    for (scalar, id) in scalars {
+      if scalar.value < lowCount { low[Int(scalar.value)] = id } else { high[scalar.value] = id }
+    }
+    return (low, high)
   }
 
   /// Appends the ids of each piece of a text.

@@ -61,6 +61,8 @@ struct PatternTranslation {
   private static let wordInSet = #"\p{Alphabetic}\p{M}\p{Nd}\p{Pc}"#
   /// Oniguruma's `\w` on its own takes six numbers of Latin-1 along.
   private static let word = wordInSet + "²³¹¼½¾"
+  /// `\b` by that `\w`; ICU's own passes over marks.
+  private static let boundary = "(?:(?<=[\(word)])(?![\(word)])|(?<![\(word)])(?=[\(word)]))"
 
   /// Translates; returns the reason why it cannot be done.
   mutating func run() -> String? {
@@ -97,6 +99,7 @@ struct PatternTranslation {
     switch letter {
     case "w": output += (setDepth > 0 ? Self.wordInSet : "[\(Self.word)]").unicodeScalars
     case "W" where setDepth == 0: output += "[^\(Self.word)]".unicodeScalars
+    case "b" where setDepth == 0: output += Self.boundary.unicodeScalars
     case "p", "P":
       guard let end = source[index...].firstIndex(of: "}"), source[index + 2] == "{" else {
         return "has a property without braces"

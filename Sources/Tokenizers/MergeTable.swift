@@ -34,14 +34,31 @@ struct MergeTable: Sendable {
     return index
   }
 
+  /// Two neighbours and what becomes of them.
+  typealias Pair = (left: Int32, right: Int32, merge: Merge)
+
+  /// A table of pairs that differ.
+  init(_ pairs: [Pair]) {
+    self.init(capacity: pairs.count)
+    for (left, right, merge) in pairs {
+      let key = Self.key(left, right)
+      slots[slot(of: key)] = (key, UInt64(merge.rank) << 32 | UInt64(UInt32(bitPattern: merge.result)))
+    }
+  }
+
+  /// An empty table with room for so many pairs.
+  private init(capacity: Int) {
+    let bits = max(4, Int.bitWidth - (2 * capacity).leadingZeroBitCount)
+    slots = Array(repeating: (key: 0, merge: Self.vacant), count: 1 << bits)
+    shift = UInt64(UInt64.bitWidth - bits)
+  }
+
   /// Reads either spelling: `"a b"`, where `#version` lines are skipped, or `["a", "b"]`.
   ///
   /// - Parameter prefix: the continuing-subword prefix, which the right half of a merge loses.
   init(_ model: Component, vocabulary: Vocabulary, prefix: [UInt8]) throws(TokenizerError) {
     let list = try model.array("merges")
-    let bits = max(4, Int.bitWidth - (2 * list.count).leadingZeroBitCount)
-    slots = Array(repeating: (key: 0, merge: Self.vacant), count: 1 << bits)
-    shift = UInt64(UInt64.bitWidth - bits)
+    self.init(capacity: list.count)
     let wantsPairs = list.first?.arrayValue != nil
     var rank: UInt32 = 0
     var result: [UInt8] = []

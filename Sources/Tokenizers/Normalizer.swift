@@ -7,6 +7,10 @@ indirect enum Normalizer: Sendable {
   case replace(SplitPattern, by: [Unicode.Scalar])
   case lowercase
   case strip(left: Bool, right: Bool)
+  /// SentencePiece's: no spaces at the start, and never two together; only U+0020 counts.
+  case singleSpaces
+  /// Drops all of a scalar that the text ends with.
+  case dropEnd(Unicode.Scalar)
   case sequence([Normalizer])
 
   private static let supported = ["NFC", "NFD", "NFKC", "NFKD", "Lowercase", "Prepend", "Replace", "Strip", "Sequence"]
@@ -56,6 +60,13 @@ indirect enum Normalizer: Sendable {
         while let last = slice.last, last.isSpace { slice.removeLast() }
       }
       return Array(slice)
+    case .singleSpaces:
+      var result: [Unicode.Scalar] = []
+      for scalar in text where scalar != " " || (result.last ?? " ") != " " { result.append(scalar) }
+      if text.first == " " { keepsStart = false }
+      return result
+    case .dropEnd(let scalar):
+      return Array(text.prefix(through: text.lastIndex { $0 != scalar } ?? -1))
     case .sequence(let steps):
       return steps.reduce(text) { $1.apply(to: $0, keepsStart: &keepsStart) }
     }

@@ -9,7 +9,10 @@ struct PostProcessor: Sendable {
 
   private static let supported = ["ByteLevel", "Sequence", "TemplateProcessing"]
 
-  init() {}
+  init(prefix: [Int] = [], suffix: [Int] = []) {
+    self.prefix = prefix
+    self.suffix = suffix
+  }
 
   /// - Parameter isKnown: whether an id is a token's.
   init(_ component: Component, isKnown: (Int) -> Bool) throws(TokenizerError) {

@@ -86,6 +86,11 @@ struct Metaspace: Sendable {
   let scheme: PrependScheme
   let splits: Bool
 
+  /// The rule that does not split.
+  init(sign: Unicode.Scalar, scheme: PrependScheme) {
+    (self.sign, self.scheme, splits) = (sign, scheme, false)
+  }
+
   /// Reads the pre-tokenizer's or the decoder's members, in the old or the new spelling.
   init(_ component: Component) throws(TokenizerError) {
     sign = try component.scalar("replacement")

@@ -22,6 +22,8 @@ struct TokenDecoder: Sendable {
 
   private static let supported = ["ByteFallback", "ByteLevel", "Fuse", "Metaspace", "Replace", "Sequence", "Strip"]
 
+  init(steps: [Step]) { self.steps = steps }
+
   /// A decoder from its description, or the plain one where there is none.
   init(_ component: Component?) throws(TokenizerError) {
     guard let component else {

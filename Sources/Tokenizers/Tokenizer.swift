@@ -40,30 +40,43 @@ public struct Tokenizer: Sendable {
     let normalizer: Normalizer? = if let child = try root.child("normalizer") { try Normalizer(child) } else { nil }
     let preTokenizer: PreTokenizer? =
       if let child = try root.child("pre_tokenizer") { try PreTokenizer(child) } else { nil }
-    let indices = Dictionary(uniqueKeysWithValues: added.enumerated().map { ($1.id, $0) })
-    postProcessor =
+    let ids = Set(added.map(\.id))
+    let postProcessor =
       if let child = try root.child("post_processor") {
-        try PostProcessor(child) { indices[$0] != nil || model.vocabulary[$0] != nil }
+        try PostProcessor(child) { ids.contains($0) || model.vocabulary[$0] != nil }
       } else { PostProcessor() }
-    decoder = try TokenDecoder(try root.child("decoder"))
+    self.init(
+      added: added, normalizer: normalizer, preTokenizer: preTokenizer, model: model, postProcessor: postProcessor,
+      decoder: try TokenDecoder(try root.child("decoder"))
+    ) { token in
+      let scalars = Array(token.content.unicodeScalars)
+      return normalizer?.apply(to: scalars) ?? scalars
+    }
+  }
 
+  /// - Parameters:
+  ///   - added: tokens whose ids and contents differ.
+  ///   - spelling: what a token that is found in normalized text looks like there.
+  init(
+    added: [AddedToken], normalizer: Normalizer?, preTokenizer: PreTokenizer?, model: BytePairModel,
+    postProcessor: PostProcessor, decoder: TokenDecoder, spelling: (AddedToken) -> [Unicode.Scalar]
+  ) {
     // As the reference has it, special tokens go first where two have the same normalized form.
     let ordered = added.filter(\.isSpecial) + added.filter { !$0.isSpecial }
     let raw = ordered.filter { !$0.isNormalized }
     let normalized = ordered.filter(\.isNormalized)
-    let spellings = normalized.map { token in
-      let scalars = Array(token.content.unicodeScalars)
-      return normalizer?.apply(to: scalars) ?? scalars
-    }
+    let spellings = normalized.map(spelling)
     rawMatcher = AddedTokenMatcher(raw, spellings: raw.map { Array($0.content.unicodeScalars) })
     normalizedMatcher = AddedTokenMatcher(normalized, spellings: spellings)
     normalizedSpellings = Dictionary(uniqueKeysWithValues: zip(normalized.map(\.id), spellings))
     addedTokens = added
-    addedIndices = indices
+    addedIndices = Dictionary(uniqueKeysWithValues: added.enumerated().map { ($1.id, $0) })
     addedIDs = Dictionary(uniqueKeysWithValues: added.map { ($0.bytes, $0.id) })
     self.normalizer = normalizer
     self.preTokenizer = preTokenizer
     self.model = model
+    self.postProcessor = postProcessor
+    self.decoder = decoder
   }
 }
 

@@ -1,4 +1,4 @@
-public import ArgumentParser
+import ArgumentParser
 import Checkpoints
 import Foundation
 import Pipeline
@@ -32,7 +32,19 @@ struct Merge: ParsableCommand {
   @Option(
     help: ArgumentHelp(
       "float32 keeps every bit of the sums; base rounds changed tensors to the base's type.", valueName: "type"))
-  var dtype = MergedModel.ElementType.float32
+  var dtype = ElementType.float32
+
+  /// ``MergedModel/ElementType`` as an argument.
+  enum ElementType: String, CaseIterable, ExpressibleByArgument {
+    case float32, base
+
+    var stored: MergedModel.ElementType {
+      switch self {
+      case .float32: .float32
+      case .base: .base
+      }
+    }
+  }
 
   @Flag(help: "Replace an output that is there already.")
   var force = false
@@ -43,7 +55,7 @@ struct Merge: ParsableCommand {
     work.apply()
     try Output.check(output, force: force)
     let base = try Checkpoint(model, environment: ProcessInfo.processInfo.environment)
-    let merged = try MergedModel(base, adapter: try Adapter(folder: adapter), elementType: dtype)
+    let merged = try MergedModel(base, adapter: try Adapter(folder: adapter), elementType: dtype.stored)
     try Output.checkSpace(for: merged.byteCount, at: output)
     let progress = work.progress()
     for warning in merged.checkpoint.adapterWarnings { progress.note(warning) }
@@ -66,5 +78,3 @@ struct Merge: ParsableCommand {
     }
   }
 }
-
-extension MergedModel.ElementType: ExpressibleByArgument {}

@@ -124,7 +124,6 @@ import Testing
   static let spoilt: [Spoilt] = [
     Spoilt("quant_method", "gptq", "quant_method \"gptq\" is not read; \"compressed-tensors\" is"),
     Spoilt("quant_method", .null, "quant_method \"none\" is not read; \"compressed-tensors\" is"),
-    Spoilt("kv_cache_scheme", [:], "kv_cache_scheme {} is not read"),
     Spoilt("sparsity_config", ["format": "sparse-24"], "sparsity_config {\"format\":\"sparse-24\"} is not read"),
     Spoilt("transform_config", ["r1": 1], "transform_config {\"r1\":1} is not read"),
     Spoilt("rotation", 1, "rotation is not known; it may change what the weights mean"),
@@ -133,34 +132,38 @@ import Testing
     Spoilt("ignore", ["re:("], "the pattern \"re:(\" is not a regular expression"),
     Spoilt("config_groups", [:], "config_groups is missing"),
     Spoilt(
-      "format", "int-quantized",
-      "group_0: format \"int-quantized\" is not read for these weights; \"pack-quantized\" is"),
+      "format", "float-quantized",
+      "group_0: format \"float-quantized\" is not read for these weights; "
+        + "\"pack-quantized\" or \"int-quantized\" or \"naive-quantized\" is"),
     Spoilt("config_groups.group_0", ["W4A16"], "group_0: is [\"W4A16\"], expected an object"),
     Spoilt("group.targets", [], "group_0: has no targets"),
     Spoilt("group.targets", [1], "group_0: targets is not a list of names"),
     Spoilt("group.weights", .null, "group_0: has no weights"),
     Spoilt("group.output_activations", ["num_bits": 8], "group_0: output_activations are not read"),
     Spoilt(
-      "group.format", "marlin-24", "group_0: format \"marlin-24\" is not read for these weights; \"pack-quantized\" is"),
+      "group.format", "marlin-24",
+      "group_0: format \"marlin-24\" is not read for these weights; "
+        + "\"pack-quantized\" or \"int-quantized\" or \"naive-quantized\" is"),
     Spoilt("group.extra", 1, "group_0: extra is not known; it may change what the weights mean"),
     Spoilt("weights.num_bits", 9, "group_0: type \"int\" of 9 bits is not read"),
     Spoilt("weights.num_bits", 1, "group_0: type \"int\" of 1 bits is not read"),
-    Spoilt("weights.type", "float", "group_0: type \"float\" of 4 bits is not read"),
+    Spoilt(
+      "weights.type", "float",
+      "group_0: type \"float\" of 4 bits is read in groups of 16, and of 32 with scale_dtype torch.uint8"),
     Spoilt("weights.type", .null, "group_0: type none of 4 bits is not read"),
     Spoilt("weights.symmetric", "yes", "group_0: symmetric is \"yes\", expected true or false"),
-    Spoilt("weights.actorder", "group", "group_0: actorder \"group\" (columns out of order) is not read"),
-    Spoilt("weights.actorder", true, "group_0: actorder true (columns out of order) is not read"),
     Spoilt("weights.dynamic", true, "group_0: dynamic true is not read for weights"),
     Spoilt("weights.scale_dtype", "torch.uint8", "group_0: scale_dtype \"torch.uint8\" is not read"),
     Spoilt("weights.strategy", "tensor_group", "group_0: strategy \"tensor_group\" is not read"),
-    Spoilt("weights.strategy", "tensor", "group_0: strategy \"tensor\" is not read for integers"),
+    Spoilt("weights.strategy", "tensor", "group_0: strategy \"tensor\" is not read for packed integers"),
+    Spoilt("weights.strategy", "block", "group_0: block_structure is not two numbers"),
     Spoilt("weights.group_size", 0, "group_0: group_size 0 is not a size"),
     Spoilt("weights.group_size", .null, "group_0: group_size none is not a size"),
     Spoilt("weights.group_sizes", 32, "group_0: group_sizes is not known; it may change what the weights mean"),
     Spoilt(
-      "group.input_activations",
-      ["type": "int", "num_bits": 8, "strategy": "token", "dynamic": true, "symmetric": false],
-      "group_0: symmetric false is not read for input_activations"),
+      "group.input_activations", ["type": "int", "num_bits": 8, "strategy": "token", "dynamic": false],
+      "group_0: input_activations {\"type\":\"int\",\"num_bits\":8,\"strategy\":\"token\",\"dynamic\":false} are not read"
+    ),
   ]
 
   private static func setting(_ value: JSONValue, at path: ArraySlice<String>, in json: JSONValue) -> JSONValue {
@@ -191,7 +194,8 @@ import Testing
       (["sparsity_config"], ["format": "dense"]),
       (["global_compression_ratio"], 1), (["run_compressed"], true), (["quantization_status"], .null),
       (["quantization_status"], "frozen"),
-      (["format"], .null),
+      (["format"], .null), (["kv_cache_scheme"], ["num_bits": 8, "type": "float"]),
+      (["config_groups", "group_0", "weights", "actorder"], "group"),
       (["something_new"], .null), (["config_groups", "group_0", "weights", "actorder"], "weight"),
       (["config_groups", "group_0", "weights", "observer"], "mse"),
       (["config_groups", "group_0", "weights", "zp_dtype"], "torch.int8"),

@@ -6,75 +6,31 @@ import Testing
 
 @Suite struct ConfigurationTests {
   private static func read(_ object: JSONObject) throws -> ModelConfiguration {
-    let reader = ConfigurationReader(object, file: "config.json")
-    return try Architecture.of(reader).configuration(reader)
+    try Architecture.configuration(of: ConfigurationReader(object, file: "config.json"))
   }
 
-  private static func read(_ modelType: String, _ changes: JSONObject) throws -> ModelConfiguration {
-    var tiny = TinyModel(modelType: modelType)
-    tiny.configuration = changes
-    return try read(tiny.configurationObject)
+  /// The configuration of a golden family, or of the tiny model, with changes; `null` removes a key.
+  private static func read(_ family: String, _ changes: JSONObject) throws -> ModelConfiguration {
+    var object =
+      try ["llama", "qwen2"].contains(family)
+      ? TinyModel(modelType: family).configurationObject
+      : #require(try ModelVectors.json(ModelVectors.familyPath(family) + "/config.json").objectValue)
+    for member in changes.members { object[member.name] = member.value.isNull ? nil : member.value }
+    return try read(object)
   }
 
-  struct Refusal: Sendable, CustomTestStringConvertible {
-    var modelType = "llama"
-    let changes: JSONObject
-    let key: String
-    var testDescription: String { "\(modelType): \(JSONValue.object(changes).compactText)" }
+  private static func grouped(_ configuration: ModelConfiguration, _ layer: Int = 0) throws -> GroupedAttention {
+    guard case .grouped(let attention) = configuration.layers[layer].attention else { throw NotGrouped() }
+    return attention
   }
 
-  static let refusals: [Refusal] = [
-    Refusal(changes: ["hidden_act": "gelu"], key: "hidden_act"),
-    Refusal(changes: ["hidden_act": 1], key: "hidden_act"),
-    Refusal(changes: ["num_key_value_heads": 3], key: "num_key_value_heads"),
-    Refusal(changes: ["num_key_value_heads": 0], key: "num_key_value_heads"),
-    Refusal(changes: ["num_attention_heads": 5, "num_key_value_heads": 5], key: "hidden_size"),
-    Refusal(changes: ["head_dim": 15], key: "head_dim"),
-    Refusal(changes: ["head_dim": .number("16.5")], key: "head_dim"),
-    Refusal(changes: ["hidden_size": .null], key: "hidden_size"),
-    Refusal(changes: ["hidden_size": -64], key: "hidden_size"),
-    Refusal(changes: ["hidden_size": .number("1e300")], key: "hidden_size"),
-    Refusal(changes: ["intermediate_size": .null], key: "intermediate_size"),
-    Refusal(changes: ["intermediate_size": "96"], key: "intermediate_size"),
-    Refusal(changes: ["num_hidden_layers": 0], key: "num_hidden_layers"),
-    Refusal(changes: ["vocab_size": .null], key: "vocab_size"),
-    Refusal(changes: ["rms_norm_eps": 0], key: "rms_norm_eps"),
-    Refusal(changes: ["rms_norm_eps": "small"], key: "rms_norm_eps"),
-    Refusal(changes: ["rope_theta": 0], key: "rope_theta"),
-    Refusal(changes: ["tie_word_embeddings": "yes"], key: "tie_word_embeddings"),
-    Refusal(changes: ["attention_bias": 1], key: "attention_bias"),
-    Refusal(changes: ["eos_token_id": ["a"]], key: "eos_token_id"),
-    Refusal(changes: ["eos_token_id": "2"], key: "eos_token_id"),
-    Refusal(changes: ["layer_types": ["full_attention"]], key: "layer_types"),
-    Refusal(changes: ["layer_types": ["full_attention", "sliding_attention"]], key: "layer_types"),
-    Refusal(changes: ["layer_types": "full_attention"], key: "layer_types"),
-    Refusal(changes: ["sliding_window": 4096], key: "sliding_window"),
-    Refusal(changes: ["use_sliding_window": true], key: "use_sliding_window"),
-    Refusal(modelType: "qwen2", changes: ["use_sliding_window": true, "sliding_window": 4], key: "use_sliding_window"),
-    Refusal(modelType: "qwen2", changes: ["layer_types": ["sliding_attention", "full_attention"]], key: "layer_types"),
-    Refusal(changes: ["attn_logit_softcapping": 50], key: "attn_logit_softcapping"),
-    Refusal(changes: ["final_logit_softcapping": 30], key: "final_logit_softcapping"),
-    Refusal(changes: ["query_pre_attn_scalar": 256], key: "query_pre_attn_scalar"),
-    Refusal(changes: ["partial_rotary_factor": .number("0.5")], key: "partial_rotary_factor"),
-    Refusal(changes: ["embedding_multiplier": 12], key: "embedding_multiplier"),
-    Refusal(changes: ["residual_multiplier": .number("0.22")], key: "residual_multiplier"),
-    Refusal(changes: ["attention_multiplier": .number("0.015")], key: "attention_multiplier"),
-    Refusal(changes: ["logits_scaling": 8], key: "logits_scaling"),
-    Refusal(changes: ["clip_qkv": 8], key: "clip_qkv"),
-    Refusal(changes: ["num_local_experts": 8], key: "num_local_experts"),
-    Refusal(changes: ["kv_lora_rank": 512], key: "kv_lora_rank"),
-    Refusal(changes: ["use_qk_norm": true], key: "use_qk_norm"),
-    Refusal(changes: ["no_rope_layers": [1, 1, 0]], key: "no_rope_layers"),
-    Refusal(changes: ["rope_interleaved": true], key: "rope_interleaved"),
-    Refusal(changes: ["text_config": ["model_type": "llama"]], key: "text_config"),
-    Refusal(changes: ["hidden_activation": "gelu_pytorch_tanh"], key: "hidden_activation"),
-    Refusal(changes: ["model_type": .null], key: "model_type"),
-    Refusal(changes: ["model_type": 7], key: "model_type"),
-  ]
+  struct NotGrouped: Error {}
 
-  @Test(arguments: refusals) func `what would change the arithmetic is refused by its key`(_ refusal: Refusal) throws {
+  @Test(arguments: ConfigurationRefusal.all) func `what would change the arithmetic is refused by its key`(
+    _ refusal: ConfigurationRefusal
+  ) throws {
     #expect {
-      _ = try Self.read(refusal.modelType, refusal.changes)
+      _ = try Self.read(refusal.family, refusal.changes)
     } throws: {
       guard case .configuration("config.json", let key, _)? = $0 as? ModelError else { return false }
       return key == refusal.key
@@ -89,12 +45,15 @@ import Testing
       ["a_key_of_tomorrow": 3],
     ] as [JSONObject])
   func `values that change nothing are read`(_ changes: JSONObject) throws {
-    #expect(try Self.read("llama", changes).headDimension == 16)
+    #expect(try Self.grouped(Self.read("llama", changes)).headDimension == 16)
   }
 
   @Test func `an unknown family is refused with those that are known`() throws {
-    #expect(throws: ModelError.unknownFamily(file: "config.json", modelType: "mamba", known: ["llama", "qwen2"])) {
+    #expect {
       _ = try Self.read("llama", ["model_type": "mamba"])
+    } throws: {
+      guard case .unknownFamily("config.json", "mamba", let known)? = $0 as? ModelError else { return false }
+      return known.contains("llama") && known.contains("gemma3") && Set(known).count == known.count
     }
   }
 
@@ -104,69 +63,113 @@ import Testing
       "intermediate_size": 96, "vocab_size": 10,
     ]
     let found = try Self.read(bare)
-    #expect(found.keyValueHeads == 4 && found.headDimension == 16 && found.normEpsilon == 1e-6)
-    #expect(found.rotary == .init(base: 10_000, dimension: 16) && !found.tiesEmbeddings)
+    let attention = try Self.grouped(found)
+    #expect(attention == GroupedAttention(heads: 4, keyValueHeads: 4, headDimension: 16))
+    #expect(found.layers[0].norms == LayerNorms() && found.finalNorm.epsilon == 1e-6)
+    #expect(found.rotaries == [.init(base: 10_000, dimension: 16)] && !found.tiesEmbeddings)
     #expect(found.maximumPositions == 2048 && found.endTokens.isEmpty && found.beginToken == nil)
-    #expect(!found.hasQueryKeyValueBias && !found.hasOutputBias && !found.hasFeedForwardBias)
   }
 
   @Test func `a head dimension of its own and several end tokens are read`() throws {
     let found = try Self.read("llama", ["head_dim": 32, "eos_token_id": [128_001, 128_009], "bos_token_id": 5])
-    #expect(found.headDimension == 32 && found.endTokens == [128_001, 128_009] && found.beginToken == 5)
-    #expect(found.rotary.dimension == 32)
+    #expect(try Self.grouped(found).headDimension == 32 && found.rotaries[0].dimension == 32)
+    #expect(found.endTokens == [128_001, 128_009] && found.beginToken == 5)
   }
 
-  @Test func `biases follow the configuration of llama and the habit of qwen2`() throws {
-    let llama = try Self.read("llama", ["attention_bias": true])
-    #expect(llama.hasQueryKeyValueBias && llama.hasOutputBias && !llama.hasFeedForwardBias)
-    #expect(try Self.read("llama", ["mlp_bias": true]).hasFeedForwardBias)
-    let qwen = try Self.read("qwen2", [:])
-    #expect(qwen.hasQueryKeyValueBias && !qwen.hasOutputBias && !qwen.hasFeedForwardBias)
+  @Test func `windows are where the rules of each family say`() throws {
+    func windows(_ family: String, _ changes: JSONObject) throws -> [Int?] {
+      let found = try Self.read(family, changes)
+      return try found.layers.indices.map { try Self.grouped(found, $0).window }
+    }
+    let noTypes: JSONObject = ["layer_types": .null, "num_hidden_layers": 4]
+    #expect(try windows("mistral", ["num_hidden_layers": 2, "sliding_window": 5]) == [5, 5])
+    #expect(
+      try windows("qwen2", ["use_sliding_window": true, "max_window_layers": 1, "sliding_window": 7]) == [nil, 7])
+    #expect(try windows("gemma2", noTypes) == [6, nil, 6, nil])
+    #expect(try windows("gpt_oss", noTypes) == [6, nil, 6, nil])
+    #expect(try windows("olmo3", noTypes) == [6, 6, 6, nil])
+    #expect(try windows("cohere2", noTypes) == [6, 6, 6, nil])
+    #expect(try windows("exaone4", noTypes) == [6, 6, 6, nil])
+    #expect(
+      try windows("exaone4", ["layer_types": .null, "num_hidden_layers": 4, "sliding_window_pattern": "LG"])
+        == [6, nil, 6, nil])
+    #expect(try windows("smollm3", ["sliding_window": 8]) == [nil, nil, nil, nil])
+    #expect(
+      try windows(
+        "smollm3",
+        [
+          "layer_types": .null, "no_rope_layers": [1, 0, 1, 0], "use_sliding_window": true, "sliding_window": 8,
+        ]) == [nil, 8, nil, 8])
+  }
+
+  @Test func `positions are known where the rules of each family say`() throws {
+    func turns(_ family: String, _ changes: JSONObject) throws -> [Bool] {
+      let found = try Self.read(family, changes)
+      return try found.layers.indices.map { try Self.grouped(found, $0).rotary != nil }
+    }
+    #expect(try turns("smollm3", ["no_rope_layers": [0, 1, 1, 0]]) == [false, true, true, false])
+    #expect(try turns("smollm3", ["no_rope_layers": .null, "no_rope_layer_interval": 3]) == [true, true, false, true])
+    #expect(try turns("cohere2", [:]) == [true, true, true, false])
+    #expect(try turns("exaone4", [:]) == [true, true, true, false])
+    #expect(try turns("exaone4-full", [:]) == [true, true])
   }
 
   // MARK: Real configurations
 
-  /// What becomes of each file in the shared folder's `configs`: the rest are refused as unknown families.
-  private static let readable: Set<String> = [
-    "meta-llama--Meta-Llama-3.1-405B_config.json", "meta-llama--Meta-Llama-3.1-70B_config.json",
-    "meta-llama--Meta-Llama-3.1-8B_config.json", "nvidia--Llama-3.1-70B-Instruct-FP8_config.json",
-    "shape--Llama-3.2-3B.json", "shape--Qwen2.5-3B.json", "shape--Qwen2.5-7B.json",
+  /// `model_type`s in the shared folder's `configs` that are refused, and by what.
+  private static let refused: Set<String> = [
+    "qwen3_5", "qwen3_5_moe", "deepseek_v32", "deepseek_v4", "gemma4", "llama4", "kimi_k25", "kimi_k3", "nemotron-nas",
   ]
 
   @Test(.enabled(if: SharedFolder.exists, "needs the shared folder's configs"))
   func `real configurations are read, or refused by the name of their family`() throws {
     let folder = try ModelVectors.shared("configs")
-    var read: Set<String> = []
+    var read = 0
     for name in try FileManager.default.contentsOfDirectory(atPath: folder) where !name.contains("hf_quant_config") {
       let object = try #require(try ModelVectors.json(folder + "/" + name).objectValue)
+      let family = try #require(object["model_type"]?.stringValue)
       do {
         let found = try Self.read(object)
-        read.insert(name)
-        #expect(found.hiddenSize == object["hidden_size"]?.intValue, "\(name)")
-        #expect(found.layerCount == object["num_hidden_layers"]?.intValue, "\(name)")
-        #expect(found.keyValueHeads == object["num_key_value_heads"]?.intValue, "\(name)")
-        #expect(found.vocabularySize == object["vocab_size"]?.intValue, "\(name)")
-        #expect(found.rotary.base == object["rope_theta"]?.doubleValue, "\(name)")
-      } catch let error as ModelError {
-        let family = try #require(object["model_type"]?.stringValue)
-        #expect(error == .unknownFamily(file: "config.json", modelType: family, known: ["llama", "qwen2"]), "\(name)")
+        read += 1
+        #expect(!Self.refused.contains(family), "\(name)")
+        let text = object["text_config"]?.objectValue ?? object
+        #expect(found.hiddenSize == text["hidden_size"]?.intValue, "\(name)")
+        #expect(found.layerCount == text["num_hidden_layers"]?.intValue, "\(name)")
+        #expect(found.vocabularySize == text["vocab_size"]?.intValue, "\(name)")
+        #expect(found.rotaries[0].base == text["rope_theta"]?.doubleValue, "\(name)")
+        #expect(found.maximumPositions == text["max_position_embeddings"]?.intValue, "\(name)")
+        // A layout is made of any of them.
+        #expect(!LayerLayout(found.layers[0], hiddenSize: found.hiddenSize).linears.isEmpty)
+      } catch ModelError.unknownFamily("config.json", family, _) {
+        #expect(Self.refused.contains(family), "\(name)")
       }
     }
-    #expect(read == Self.readable)
+    #expect(read == 35)
   }
 
   @Test(.enabled(if: SharedFolder.exists, "needs the shared folder's configs"))
-  func `the numbers of Llama 3 2 3B and Qwen 2 5 7B are those of their files`() throws {
+  func `the numbers of real models are those of their files`() throws {
     func read(_ name: String) throws -> ModelConfiguration {
       try Self.read(try #require(try ModelVectors.json(ModelVectors.shared("configs/\(name).json")).objectValue))
     }
     let llama = try read("shape--Llama-3.2-3B")
-    #expect(llama.tiesEmbeddings && llama.heads == 24 && llama.keyValueHeads == 8 && llama.headDimension == 128)
+    #expect(llama.tiesEmbeddings)
+    #expect(try Self.grouped(llama) == GroupedAttention(heads: 24, keyValueHeads: 8, headDimension: 128))
     #expect(
-      llama.rotary.scaling
-        == .llama3(factor: 32, lowFrequency: 1, highFrequency: 4, originalPositions: 8192))
-    let qwen = try read("shape--Qwen2.5-7B")
-    #expect(!qwen.tiesEmbeddings && qwen.heads == 28 && qwen.keyValueHeads == 4 && qwen.headDimension == 128)
-    #expect(qwen.maximumPositions == 131_072 && qwen.hasQueryKeyValueBias && qwen.rotary.scaling == .none)
+      llama.rotaries.map(\.scaling)
+        == [.llama3(factor: 32, lowFrequency: 1, highFrequency: 4, originalPositions: 8192)])
+    let deepSeek = try read("deepseek-ai--DeepSeek-V3_config")
+    guard case .latent(let latent) = deepSeek.layers[60].attention,
+      case .mixture(let mixture) = deepSeek.layers[60].feedForward
+    else { throw NotGrouped() }
+    #expect(abs(latent.scale - 0.135234) < 1e-6 && latent.queryRank == 1536 && latent.valueDimension == 128)
+    #expect(mixture.count == 256 && mixture.perToken == 8 && mixture.shared?.feedForward.width == 2048)
+    #expect(mixture.routing.groups == .init(count: 8, kept: 4, sumsTopTwo: true) && mixture.routing.scaling == 2.5)
+    #expect(deepSeek.predictionLayers == 1)
+    let kimi = try read("moonshotai--Kimi-K2-Instruct_config")
+    guard case .mixture(let kimiMixture) = kimi.layers[1].feedForward else { throw NotGrouped() }
+    #expect(kimiMixture.count == 384 && kimiMixture.routing.groups == nil)
+    let mimo = try read("XiaomiMiMo--MiMo-7B-Base_config")
+    #expect(try Self.grouped(mimo).hasQueryKeyValueBias && Self.grouped(mimo).window == nil)
   }
 }

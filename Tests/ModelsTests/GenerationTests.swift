@@ -10,39 +10,57 @@ import Testing
 private let orderTolerance = 2e-5
 
 @Suite struct GenerationTests {
-  @Test(arguments: ["llama", "qwen2"], [1, 3, 7])
-  func `tokens that follow a cache have the logits of the whole text`(_ family: String, _ step: Int) throws {
-    let model = try LanguageModel.tiny(TinyModel(modelType: family))
-    let ids = [256, 72, 101, 108, 108, 111, 32, 119, 111, 114, 108, 100, 33, 10, 7, 250]
-    let whole = try model.logits(of: ids)
-    let layers = try (0..<model.configuration.layerCount).map(model.layer)
-    let caches = layers.map { _ in KeyValueCache(columns: model.configuration.keyValueHeads * 16) }
-    let rotary = model.configuration.rotary.table(positions: ids.count)
+  /// Logits of a text that comes in parts, each layer with a cache.
+  private static func cached(_ model: LanguageModel, _ ids: [Int], steps: [Int]) throws -> [Float] {
+    var layers = try (0..<model.configuration.layerCount).map { try model.layer($0) }
+    for index in layers.indices { try layers[index].makeResident() }
+    let caches = layers.map { _ in KeyValueCache() }
+    let tables = model.rotaryTables(positions: ids.count)
     let (embedding, head) = (try model.embedding(), try model.head())
     var logits: [Float] = []
-    for start in stride(from: 0, to: ids.count, by: step) {
-      let part = Array(ids[start..<min(ids.count, start + step)])
-      var hidden = try embedding(part)
-      for (layer, cache) in zip(layers, caches) {
-        layer(&hidden, sequences: Sequences(lengths: [part.count]), rotary: rotary, cache: cache)
-      }
-      logits += head(hidden).values
+    var start = 0
+    for step in steps {
+      let part = Array(ids[start..<start + step])
+      start += step
+      let hidden = HiddenStates(try embedding(part), Sequences(lengths: [part.count]))
+      for (layer, cache) in zip(layers, caches) { try layer(hidden, tables: tables, cache: cache) }
+      logits += head(try hidden.read(0)).values
     }
-    #expect(Deviation.relative(logits, whole.values) <= orderTolerance)
-    #expect(caches.allSatisfy { $0.length == ids.count })
+    #expect(start == ids.count && caches.allSatisfy { $0.length == ids.count })
+    return logits
   }
 
-  @Test func `several texts in one call are each as if alone`() throws {
-    let model = try LanguageModel.tiny(TinyModel(modelType: "qwen2"))
-    let texts = [[1, 2, 3, 4, 5], [9], [200, 201, 7, 7, 7, 7, 12, 90], [256, 5]]
-    let rotary = model.configuration.rotary.table(positions: 8)
-    var hidden = try model.embedding()(texts.flatMap(\.self))
-    for index in 0..<model.configuration.layerCount {
-      try model.layer(index)(&hidden, sequences: Sequences(lengths: texts.map(\.count)), rotary: rotary)
+  @Test(
+    arguments: ModelVectors.families, [[1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1], [5, 1, 7, 2, 1], [15, 1]])
+  func `tokens that follow a cache have the logits of the whole text`(_ family: String, _ steps: [Int]) throws {
+    let model = try ModelVectors.family(family)
+    let ids = [1, 72, 11, 18, 18, 31, 32, 59, 31, 34, 18, 20, 33, 10, 7, 80]
+    let whole = try model.logits(of: ids)
+    #expect(Deviation.relative(try Self.cached(model, ids, steps: steps), whole.values) <= orderTolerance)
+  }
+
+  @Test(arguments: ModelVectors.families)
+  func `several texts in several chunks are each as if alone, in memory and spilled`(_ family: String) throws {
+    let model = try ModelVectors.family(family)
+    let chunks = [[[1, 2, 3, 4, 5], [9]], [[60, 61, 7, 7, 7, 7, 12, 90, 33, 3, 8]], [[25, 5], [44, 43, 42]]]
+    let sequences = chunks.map { Sequences(lengths: $0.map(\.count)) }
+    let tables = model.rotaryTables(positions: 11)
+    let folder = try TestFolder()
+    func states(_ spillFolder: String?) throws -> [Matrix] {
+      let hidden = try HiddenStates(
+        chunks: sequences, columns: model.configuration.hiddenSize, spillFolder: spillFolder)
+      for (index, chunk) in chunks.enumerated() {
+        try hidden.write(try model.embedding()(chunk.flatMap(\.self)), to: index)
+      }
+      for index in 0..<model.configuration.layerCount { try model.layer(index)(hidden, tables: tables) }
+      return try chunks.indices.map { try hidden.read($0) }
     }
-    let together = try model.head()(hidden)
-    let alone = try texts.flatMap { try model.logits(of: $0).values }
-    #expect(Deviation.relative(together.values, alone) <= orderTolerance)
+    let together = try states(nil)
+    let head = try model.head()
+    let alone = try chunks.flatMap { try $0.flatMap { try model.logits(of: $0, positions: 11).values } }
+    #expect(Deviation.relative(together.flatMap { head($0).values }, alone) <= orderTolerance)
+    #expect(try states(folder.path) == together)
+    #expect(try folder.names().isEmpty)
   }
 
   @Test func `sequences lie one after the other`() {
@@ -51,17 +69,12 @@ private let orderTolerance = 2e-5
     #expect(Sequences(lengths: []).rowCount == 0 && Sequences(lengths: []).longest == 0)
   }
 
-  @Test func `the tap shows every linear with what it reads and writes`() throws {
-    let model = try LanguageModel.tiny(TinyModel())
-    let layer = try model.layer(0)
-    var hidden = try model.embedding()([1, 2, 3])
-    var seen: [String] = []
-    layer(&hidden, sequences: Sequences(lengths: [3]), rotary: model.configuration.rotary.table(positions: 3)) {
-      name, input, output in
-      seen.append(name)
-      #expect(layer[linear: name](input) == output, "\(name)")
+  @Test func `texts are put into chunks of bounded rows, and a longer one by itself`() {
+    func lengths(_ windows: [Int]) -> [[Int]] {
+      Sequences.chunks(windows.map { [Int](repeating: 0, count: $0) }, rows: 10).map { $0.map(\.count) }
     }
-    #expect(seen == DecoderLayer.linearNames)
+    #expect(lengths([4, 6, 1, 9, 25, 2]) == [[4, 6], [1, 9], [25], [2]])
+    #expect(lengths([]).isEmpty)
   }
 
   @Test func `a generator takes the likeliest token of the whole text at every step`() throws {

@@ -6,51 +6,59 @@ import Tensors
 import TestSupport
 import Testing
 
-/// The bound of DESIGN.md's shared goldens: float32 against float32, sums in another order.
+/// The bound of the goldens: float32 against float32, sums in another order.
+///
+/// README.md beside them says why it is fair.
 private let parityTolerance = 1e-4
 
 @Suite struct LogitsTests {
-  @Test(arguments: ["config.json", "config_v4.json"])
-  func `the tiny llama has the reference's logits under both spellings of its configuration`(_ name: String) throws {
-    let configuration = try #require(try ModelVectors.json(ModelVectors.path("llama/" + name)).objectValue)
-    let model = try ModelVectors.model("llama", configuration: configuration)
-    let (ids, logits) = try ModelVectors.expected("llama")
+  private static func deviation(_ name: String, _ model: LanguageModel, suffix: String = "") throws -> Double {
+    let folder = ModelVectors.familyPath(name)
+    let ids = try ModelVectors.ids(try ModelVectors.json(folder + "/tokens\(suffix).json"))
+    let expected = try SafetensorsFile(path: folder + "/logits\(suffix).safetensors").tensor("logits")
+    let found = try model.logits(of: ids)
+    #expect(expected.shape == [found.rows, found.columns])
+    return Deviation.relative(found.values, expected.floats())
+  }
+
+  @Test func `every folder of families is there`() throws {
+    let known = try #require(
+      try ModelVectors.json(ModelVectors.familyPath("families.json")).objectValue?.members.map(\.name).sorted())
+    #expect(ModelVectors.families == known)
+  }
+
+  @Test(arguments: ModelVectors.families) func `a family has the reference's logits`(_ name: String) throws {
+    let deviation = try Self.deviation(name, ModelVectors.family(name))
+    #expect(deviation <= parityTolerance)
+  }
+
+  @Test(arguments: ModelVectors.families.filter { has($0, "config_old.json") })
+  func `a family has the same logits under the older spelling of its configuration`(_ name: String) throws {
+    let folder = ModelVectors.familyPath(name)
+    let old = try #require(try ModelVectors.json(folder + "/config_old.json").objectValue)
+    let ids = try ModelVectors.ids(try ModelVectors.json(folder + "/tokens.json"))
+    #expect(
+      try ModelVectors.model(folder, configuration: old).logits(of: ids)
+        == ModelVectors.family(name).logits(of: ids))
+  }
+
+  @Test(arguments: ModelVectors.families.filter { has($0, "tokens-short.json") })
+  func `a short text has the reference's logits where its length counts`(_ name: String) throws {
+    let deviation = try Self.deviation(name, ModelVectors.family(name), suffix: "-short")
+    #expect(deviation <= parityTolerance)
+  }
+
+  private static func has(_ name: String, _ file: String) -> Bool {
+    FileManager.default.fileExists(atPath: ModelVectors.familyPath(name) + "/" + file)
+  }
+
+  @Test(arguments: ["llama", "qwen2"], ["config.json", "config_v4.json"])
+  func `a model saved in float32 has the reference's logits`(_ name: String, _ file: String) throws {
+    let folder = ModelVectors.path(name)
+    let configuration = try #require(try ModelVectors.json(folder + "/" + file).objectValue)
+    let model = try ModelVectors.model(folder, configuration: configuration)
+    let (ids, logits) = try ModelVectors.expected(name)
     #expect(Deviation.relative(try model.logits(of: ids).values, logits.values) <= parityTolerance)
-  }
-
-  @Test func `both spellings of a configuration give the same bits`() throws {
-    for name in ["llama", "qwen2"] {
-      let logits = try ["config.json", "config_v4.json"].map { file in
-        var object = try #require(try ModelVectors.json(ModelVectors.path("\(name)/\(file)")).objectValue)
-        object["use_sliding_window"] = nil
-        object["layer_types"] = nil
-        if name == "llama" { object["sliding_window"] = nil }
-        return try ModelVectors.model(name, configuration: object).logits(of: [1, 7, 3, 9])
-      }
-      #expect(logits[0] == logits[1])
-    }
-  }
-
-  @Test func `the tiny qwen2 has the reference's logits as far as its window reaches`() throws {
-    var object = try #require(try ModelVectors.json(ModelVectors.path("qwen2/config.json")).objectValue)
-    object["use_sliding_window"] = false
-    object["layer_types"] = nil
-    let (ids, logits) = try ModelVectors.expected("qwen2")
-    let found = try ModelVectors.model("qwen2", configuration: object).logits(of: ids)
-    #expect(Deviation.relative(found.rows(0..<4).values, logits.rows(0..<4).values) <= parityTolerance)
-    // Beyond it the reference sees fewer keys, so that agreement would mean the test compares nothing.
-    #expect(Deviation.relative(found.rows(4..<12).values, logits.rows(4..<12).values) > 10 * parityTolerance)
-  }
-
-  @Test(arguments: ["config.json", "config_v4.json"])
-  func `the sliding window of the tiny qwen2 is refused by name`(_ name: String) throws {
-    let configuration = try #require(try ModelVectors.json(ModelVectors.path("qwen2/" + name)).objectValue)
-    #expect {
-      try ModelVectors.model("qwen2", configuration: configuration)
-    } throws: {
-      guard case .configuration(_, let key, _)? = $0 as? ModelError else { return false }
-      return key == "use_sliding_window"
-    }
   }
 
   @Test func `token ids outside of the vocabulary and texts that are too long are refused with both numbers`() throws {
@@ -63,10 +71,11 @@ private let parityTolerance = 1e-4
     #expect(try model.logits(of: [Int](repeating: 1, count: 128)).rows == 128)
   }
 
-  @Test func `a later token does not change the logits of an earlier one`() throws {
-    let model = try LanguageModel.tiny(TinyModel(modelType: "qwen2"))
-    let one = try model.logits(of: [5, 9, 200, 31])
-    let other = try model.logits(of: [5, 9, 200, 77])
+  @Test(arguments: ModelVectors.families)
+  func `a later token does not change the logits of an earlier one`(_ name: String) throws {
+    let model = try ModelVectors.family(name)
+    let one = try model.logits(of: [5, 9, 90, 31])
+    let other = try model.logits(of: [5, 9, 90, 77])
     #expect(one.rows(0..<3) == other.rows(0..<3))
     #expect(one.row(3) != other.row(3))
   }
@@ -80,11 +89,14 @@ private let parityTolerance = 1e-4
 
 /// Models whose logits transformers computed; they are too large for the repository.
 @Suite(.enabled(if: SharedFolder.exists, "needs the shared folder's models")) struct SharedLogitsTests {
-  @Test(arguments: [
-    "golden/llama", "golden/llama-plain", "golden/qwen2", "golden/qwen2-yarn", "models/pocket-qwen2",
-    "models/pocket-qwen2-outliers",
-  ])
-  func `a golden model has the reference's logits`(_ name: String) throws {
+  private static let folders: [String] = {
+    let golden = SharedFolder.path.map { $0 + "/golden" } ?? ""
+    let names = (try? FileManager.default.contentsOfDirectory(atPath: golden).sorted()) ?? []
+    return names.map { "golden/" + $0 }
+      + ["models/pocket-qwen2", "models/pocket-qwen2-outliers", "models/pocket-deepseek"]
+  }()
+
+  @Test(arguments: folders) func `a golden model has the reference's logits`(_ name: String) throws {
     let folder = try ModelVectors.shared(name)
     let ids = try ModelVectors.ids(try ModelVectors.json(folder + "/tokens.json"))
     let expected = try SafetensorsFile(path: folder + "/logits.safetensors").tensor("logits")

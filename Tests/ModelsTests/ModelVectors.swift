@@ -20,14 +20,27 @@ enum ModelVectors {
 
   static func ids(_ json: JSONValue) throws -> [Int] { try #require(json.arrayValue).compactMap(\.intValue) }
 
+  /// The folders of `Families`.
+  static let families: [String] = {
+    let folder = Bundle.module.bundleURL.appending(path: "Families").path
+    let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
+    return names.filter { FileManager.default.fileExists(atPath: "\(folder)/\($0)/config.json") }.sorted()
+  }()
+
+  /// One of ``families``.
+  static func family(_ name: String) throws -> LanguageModel { try model(familyPath(name)) }
+
+  static func familyPath(_ name: String) -> String {
+    Bundle.module.bundleURL.appending(path: "Families/" + name).path
+  }
+
   static func model(_ path: String) throws -> LanguageModel { try LanguageModel(try Checkpoint(path)) }
 
-  /// One of ``path(_:)`` under another configuration.
-  static func model(_ name: String, configuration: JSONObject) throws -> LanguageModel {
+  /// The weights of a folder under another configuration.
+  static func model(_ source: String, configuration: JSONObject) throws -> LanguageModel {
     let folder = try TestFolder()
     try folder.write("config.json", JSONValue.object(configuration).prettyText)
-    try folder.write("model.safetensors", Data(contentsOf: URL(filePath: path(name) + "/model.safetensors")))
-
+    try folder.write("model.safetensors", Data(contentsOf: URL(filePath: source + "/model.safetensors")))
     return try model(folder.path)
   }
 
@@ -43,6 +56,30 @@ enum ModelVectors {
 }
 
 extension LanguageModel {
+  /// Logits of one text with rotary tables for at most so many tokens.
+  func logits(of ids: [Int], positions: Int) throws -> Matrix {
+    let hidden = HiddenStates(try embedding()(ids), Sequences(lengths: [ids.count]))
+    for index in 0..<configuration.layerCount {
+      try layer(index)(hidden, tables: rotaryTables(positions: positions))
+    }
+    return try head()(try hidden.read(0))
+  }
+
+  /// Logits of one text, every linear shown to a tap with the layer's index.
+  func logits(
+    of ids: [Int], replacing: (inout DecoderLayer) throws -> Void = { _ in },
+    tap: ((Int, String, Matrix, Matrix) -> Void)? = nil
+  ) throws -> Matrix {
+    let hidden = HiddenStates(try embedding()(ids), Sequences(lengths: [ids.count]))
+    let tables = rotaryTables(positions: ids.count)
+    for index in 0..<configuration.layerCount {
+      var layer = try layer(index)
+      try replacing(&layer)
+      try layer(hidden, tables: tables, tap: tap.map { tap in { tap(index, $0, $1, $2) } })
+    }
+    return try head()(try hidden.read(0))
+  }
+
   /// A tiny model, which is in memory although its folder is gone.
   static func tiny(_ tiny: TinyModel) throws -> LanguageModel {
     let folder = try TestFolder()

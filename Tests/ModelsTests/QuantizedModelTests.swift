@@ -13,26 +13,33 @@ private let kernelTolerance = 5e-5
   private static func logits(_ model: LanguageModel, _ ids: [Int], _ replace: (Linear) -> Linear.Weight) throws
     -> Matrix
   {
-    let rotary = model.configuration.rotary.table(positions: ids.count)
-    var hidden = try model.embedding()(ids)
-    for index in 0..<model.configuration.layerCount {
-      var layer = try model.layer(index)
-      for name in DecoderLayer.linearNames { layer[linear: name].weight = replace(layer[linear: name]) }
-      layer(&hidden, sequences: Sequences(lengths: [ids.count]), rotary: rotary)
-    }
-    return try model.head()(hidden)
+    try model.logits(
+      of: ids,
+      replacing: { layer in
+        for linear in layer.layout.linears where !linear.isRouter {
+          var held = try layer.linear(linear.name)
+          held.weight = replace(held)
+          layer.replace(linear.name, by: held)
+        }
+      })
   }
 
   private static func quantized(_ linear: Linear, _ scheme: QuantizationScheme) -> QuantizedTensor {
-    guard case .dense(let tensor) = linear.weight else { preconditionFailure("the tiny model is dense") }
-    return RoundToNearest.quantized(Matrix(tensor), as: scheme.weights, scaleType: tensor.dtype)
+    RoundToNearest.quantized(linear.rows.matrix(), as: scheme.weights, scaleType: linear.rows.storedType)
   }
 
-  @Test(arguments: QuantizationScheme.all.map(\.name), [1, 2, 20])
-  func `packed kernels give the logits of the dequantized floats`(_ name: String, _ tokens: Int) throws {
+  @Test(
+    arguments: [
+      ("", 1), ("", 2), ("", 20), ("deepseek_v3", 20), ("gpt_oss", 20), ("granitemoe", 1), ("cohere", 20),
+    ], QuantizationScheme.all.map(\.name))
+  func `packed kernels give the logits of the dequantized floats`(
+    _ source: (family: String, tokens: Int), _ name: String
+  ) throws {
     let scheme = try #require(QuantizationScheme.named(name)).withGroupSize(32)
-    let model = try LanguageModel.tiny(TinyModel(modelType: "qwen2"))
-    let ids = (0..<tokens).map { ($0 * 37 + 5) % 257 }
+    let tokens = source.tokens
+    let model =
+      try source.family.isEmpty ? LanguageModel.tiny(TinyModel(modelType: "qwen2")) : ModelVectors.family(source.family)
+    let ids = (0..<tokens).map { ($0 * 37 + 5) % 96 }
     let packed = try Self.logits(model, ids) { .quantized(Self.quantized($0, scheme).packed()) }
     let floats = try Self.logits(model, ids) { .matrix(Self.quantized($0, scheme).dequantized()) }
     #expect(Deviation.relative(packed.values, floats.values) <= kernelTolerance)

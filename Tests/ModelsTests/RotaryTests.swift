@@ -74,7 +74,7 @@ private let frequencyTolerance = 1e-6
 
   @Test(arguments: cases) func `frequencies are those of the reference`(_ known: Case) throws {
     let rotary = try ConfigurationReader(known.rope, file: "test").rotaryEmbedding(dimension: known.head)
-    let found = rotary.frequencies
+    let found = rotary.frequencies(positions: 16)
     #expect(found.count == known.head / 2)
     for (index, expected) in known.expected {
       #expect(abs(found[index] / expected - 1) < frequencyTolerance, "channel \(index): \(found[index])")
@@ -106,6 +106,26 @@ private let frequencyTolerance = 1e-6
     #expect(rotary.scaling == .linear(factor: 2))
   }
 
+  @Test func `long factors hold for texts that are longer than the original positions`() throws {
+    let rope: JSONObject = [
+      "max_position_embeddings": 128, "original_max_position_embeddings": 16, "partial_rotary_factor": .number("0.5"),
+      "rope_scaling": ["type": "su", "short_factor": [1, 2], "long_factor": [4, 8]],
+    ]
+    let rotary = try ConfigurationReader(rope, file: "test").rotaryEmbedding(dimension: 8, partial: 1)
+    #expect(rotary.dimension == 4)
+    #expect(rotary.frequencies(positions: 16) == [1, 0.005])
+    #expect(rotary.frequencies(positions: 17) == [0.25, 0.00125])
+    #expect(abs(rotary.amplitude - (1 + log(8.0) / log(16.0)).squareRoot()) < frequencyTolerance)
+  }
+
+  @Test(arguments: ["dynamic", "mrope", "default"]) func `kinds that scale nothing below the positions of a model`(
+    _ kind: String
+  ) throws {
+    let rope: JSONObject = ["rope_scaling": ["type": .string(kind), "mrope_section": [1, 1]]]
+    let rotary = try ConfigurationReader(rope, file: "test").rotaryEmbedding(dimension: 4)
+    #expect(rotary == RotaryEmbedding(base: 10_000, dimension: 4))
+  }
+
   struct Refusal: Sendable, CustomTestStringConvertible {
     let rope: JSONValue
     let key: String
@@ -114,10 +134,16 @@ private let frequencyTolerance = 1e-6
   }
 
   @Test(arguments: [
-    Refusal(rope: ["rope_type": "dynamic", "factor": 2], key: "rope_scaling.rope_type"),
-    Refusal(rope: ["type": "longrope", "factor": 2], key: "rope_scaling.rope_type"),
-    Refusal(rope: ["rope_type": "su"], key: "rope_scaling.rope_type"),
-    Refusal(rope: ["rope_type": "default", "mrope_section": [16, 24, 24]], key: "rope_scaling.mrope_section"),
+    Refusal(rope: ["type": "longrope", "factor": 2], key: "original_max_position_embeddings"),
+    Refusal(
+      rope: ["rope_type": "su", "original_max_position_embeddings": 2048, "short_factor": [1]],
+      key: "rope_scaling.short_factor"),
+    Refusal(
+      rope: ["rope_type": "su", "original_max_position_embeddings": 1, "short_factor": [1]],
+      key: "rope_scaling.original_max_position_embeddings"),
+    Refusal(rope: ["rope_type": "dynamic", "alpha": 50], key: "rope_scaling.alpha"),
+    Refusal(rope: ["rope_type": "proportional"], key: "rope_scaling.rope_type"),
+    Refusal(rope: ["rope_type": "yarn", "factor": 2, "mscale": -1], key: "rope_scaling.mscale"),
     Refusal(rope: ["full_attention": ["rope_type": "default"]], key: "rope_scaling.full_attention"),
     Refusal(rope: ["rope_type": "linear"], key: "rope_scaling.factor"),
     Refusal(rope: ["rope_type": "linear", "factor": "2"], key: "rope_scaling.factor"),

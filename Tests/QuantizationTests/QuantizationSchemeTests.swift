@@ -36,8 +36,8 @@ import Testing
     #expect(scheme.withGroupSize(32) == scheme && scheme.withGroupSize(nil) == scheme)
   }
 
-  @Test func `float8 takes eight bits and integers as many as they say`() {
-    #expect(NumberFormat.float8E4M3.bitWidth == 8)
+  @Test func `float8 takes eight bits, float4 four, and integers as many as they say`() {
+    #expect(NumberFormat.float8E4M3.bitWidth == 8 && NumberFormat.float4E2M1.bitWidth == 4)
     #expect((2...8).map { NumberFormat.int(bits: $0).bitWidth } == Array(2...8))
   }
 

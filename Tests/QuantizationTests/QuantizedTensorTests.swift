@@ -17,6 +17,7 @@ import Testing
       WeightQuantization(.int(bits: 8), .perGroup(size: 32)),
       WeightQuantization(.int(bits: 8), .perChannel, isSymmetric: false),
       WeightQuantization(.float8E4M3, .perBlock(rows: 5, columns: 48)),
+      WeightQuantization(.float4E2M1, .perGroup(size: 16)),
     ]
   static let shapes = [[17, 172], [64, 352], [352, 64], [17, 1], [1, 129]]
 

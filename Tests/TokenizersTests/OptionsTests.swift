@@ -17,7 +17,7 @@ import Testing
   @Test func `nothing is required`() throws {
     let options = try read(#"{"bos_token":null,"chat_template":[{"name":"default","template":"x"}]}"#)
     #expect(options.bosToken == nil && options.eosToken == nil && options.addsBOSToken == nil)
-    #expect(options.tokenizerClass == nil && options.chatTemplate == nil)
+    #expect(options.tokenizerClass == nil && options.chatTemplate == "x")
   }
 
   @Test func `a member of the wrong type is refused`() {

@@ -10,7 +10,7 @@ enum Vectors {
   static let components: JSONValue = load("components")
   static let shared: JSONValue = load("shared")
 
-  private static func load(_ name: String) -> JSONValue {
+  static func load(_ name: String) -> JSONValue {
     do {
       let url = try #require(Bundle.module.url(forResource: name, withExtension: "json", subdirectory: "Vectors"))
       return try JSONValue(parsing: Data(contentsOf: url))

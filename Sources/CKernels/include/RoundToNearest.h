@@ -33,6 +33,13 @@ void ck_int_group_round(const float *w, size_t count, ck_int_grid grid, float sc
 /// difference[i] = (code[i] − zero) · scale − w[i] for the same codes.
 void ck_int_group_error(const float *w, size_t count, ck_int_grid grid, float scale, float zero, float *difference);
 
+/// The factor of the group's range, out of `factors`, with the lowest expected squared error
+/// Σ_j variance_j·d_j² + (Σ_j mean_j·d_j)² of the rounded weights' differences d; ties go to the earlier one.
+///
+/// The same as `ck_int_group_scale` and `ck_int_group_error` for every factor, in one pass each.
+float ck_int_group_best_shrink(const float *w, size_t count, ck_int_grid grid, const float *factors, size_t factor_count,
+                               const float *variance, const float *mean);
+
 /// Largest magnitude.
 float ck_largest_magnitude(const float *w, size_t count);
 

@@ -10,9 +10,9 @@ public struct AdaptedSource: WeightSource {
   public let tensors: [TensorInfo]
   /// Names of the tensors that differ from the base's.
   public let changedNames: Set<String>
-  /// Linears of the base that are not stored as plain matrices: whoever decodes them has to merge their rows with
-  /// ``Adapter/merged(_:module:)``; their tensors here are the base's.
-  public let deferredModules: [String]
+  /// Modules of the base that are not stored as plain matrices: whoever decodes them has to merge their rows with
+  /// ``Checkpoint/adapted(_:module:)``; their tensors here are the base's.
+  public let deferredModules: Set<String>
   /// Whether the head, tied to the embedding in the base, has weights of its own now.
   public let breaksTie: Bool
   /// Rows of the embedding if they are more or fewer than the base's.
@@ -34,7 +34,7 @@ public struct AdaptedSource: WeightSource {
     try resolution.resolve()
     self.base = base
     changes = resolution.changes
-    deferredModules = resolution.deferred.sorted()
+    deferredModules = resolution.deferred
     breaksTie = resolution.breaksTie
     vocabularySize = resolution.vocabularySize
     warnings = adapter.warnings + resolution.warnings

@@ -12,18 +12,14 @@ extension Adapter {
   public func merged(_ rows: WeightRows, module: String) throws(CheckpointError) -> WeightRows? {
     if let found = modules[ModuleName.canonical(module)], found.changesWeight {
       guard configuration.parameters(of: found.name).isEmpty else { return nil }
-      return try merged(rows, with: found, isTransposed: false)
+      let result = try merged(rows, with: found, isTransposed: false)
+      guard result.outFeatures == rows.outFeatures else {
+        throw refuse(found, "has \(result.outFeatures) rows, the base \(rows.outFeatures)")
+      }
+      return result
     }
     guard let expert = ExpertProjection(module), let found = modules[expert.experts] else { return nil }
     return try merged(rows, expert: expert, of: found)
-  }
-
-  /// The bias that a linear then has; `nil` if the adapter does not touch it.
-  ///
-  /// - Parameter bias: the base's, `[outFeatures]`.
-  public func merged(bias: [Float], module: String) throws(CheckpointError) -> [Float]? {
-    guard let found = modules[ModuleName.canonical(module)], found.changesBias else { return nil }
-    return try merged(bias: bias, with: found)
   }
 
   func refuse(_ module: AdapterModule, _ problem: String) -> CheckpointError {

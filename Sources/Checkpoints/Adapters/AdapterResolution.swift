@@ -84,9 +84,10 @@ struct AdapterResolution {
   private mutating func replace(
     _ info: TensorInfo, by tensor: Tensor, of module: AdapterModule
   ) throws(CheckpointError) {
-    guard tensor.shape == info.shape else {
+    guard tensor.shape == info.shape, info.dtype.isFullPrecision else {
       throw adapter.refuse(
-        module, "\(ModuleName.split(info.name).last) is \(tensor.shape), the base has \(info.shape)")
+        module,
+        "\(ModuleName.split(info.name).last) is \(tensor.shape), the base has \(info.dtype.rawValue) \(info.shape)")
     }
     put(info.name, source: info, info.shape) { _ throws(CheckpointError) in
       Tensor(tensor.shape, floats: tensor.floats())
@@ -152,6 +153,9 @@ extension AdapterResolution {
     if isTied, let module, module.changesWeight, !breaksTie {
       let isCopied = adapter.configuration.isSaved(module.name) && !adapter.configuration.keepsTie
       if isCopied {
+        guard !embedding.isQuantized else {
+          throw adapter.refuse(module, "leaves the head as it was, which is the base's quantized embedding")
+        }
         // PEFT trains a copy of the embedding and leaves the head as it was.
         warnings.append(
           "\(adapter.configuration.file): modules_to_save names \(module.name), which is tied to the head;"

@@ -1,4 +1,5 @@
 internal import StrictJSON
+public import Tensors
 
 extension Checkpoint {
   /// The same model with an adapter merged into it, tensor by tensor as they are read.
@@ -14,7 +15,7 @@ extension Checkpoint {
       throw .malformed(file: adapter.path, offset: nil, tensor: nil, problem: "\(name) has an adapter already")
     }
     let source = try AdaptedSource(weights, adapter: adapter, isTied: declaredTie)
-    if let module = source.deferredModules.first, !deferringQuantized {
+    if let module = source.deferredModules.min(), !deferringQuantized {
       throw .malformed(
         file: adapter.path, offset: nil, tensor: module,
         problem: "\(name) stores it quantized, so that the adapter cannot be merged into its weights exactly;"
@@ -24,6 +25,18 @@ extension Checkpoint {
     if let rows = source.vocabularySize { Self.set("vocab_size", .integer(rows), in: &configuration) }
     if source.breaksTie { Self.set("tie_word_embeddings", false, in: &configuration) }
     return Checkpoint(self, configuration: configuration, weights: source, adapter: adapter)
+  }
+
+  /// The rows of a module that was decoded, with the adapter in them if ``AdaptedSource`` left that to its reader.
+  ///
+  /// All others come back as they are: their tensors are merged already, or the adapter does not touch them.
+  ///
+  /// - Parameters:
+  ///   - rows: the base's, `[outFeatures, inFeatures]`.
+  ///   - module: its name in the checkpoint, such as `model.layers.0.mlp.up_proj`.
+  public func adapted(_ rows: WeightRows, module: String) throws(CheckpointError) -> WeightRows {
+    guard let adapter, (weights as? AdaptedSource)?.deferredModules.contains(module) ?? false else { return rows }
+    return try adapter.merged(rows, module: module) ?? rows
   }
 
   /// What is odd but harmless about the adapter, a sentence each.

@@ -103,7 +103,7 @@ extension CompressedTensorsConfiguration {
       found = known
     }
     if case .perTensor = stored.granularity, case .int = stored.format, found == nil || found == .packQuantized {
-      throw Unreadable("strategy \"tensor\" is not read for integers that are packed")
+      throw Unreadable("strategy \"tensor\" is not read for packed integers")
     }
     return Group(
       scheme: scheme(stored, activations ?? .none, isMicroscaled: isMicroscaled), targets: targets,
@@ -166,6 +166,7 @@ extension CompressedTensorsConfiguration {
     switch strategy {
     case "tensor": granularity = .perTensor
     case "channel": granularity = .perChannel
+    case "tensor_group" where format != .float4E2M1: throw Unreadable("strategy \"tensor_group\" is not read")
     case "group", "tensor_group":
       guard let size = json["group_size"]?.intValue, size > 0 || size == -1 else {
         throw Unreadable("group_size \(json["group_size"]?.compactText ?? "none") is not a size")
@@ -184,9 +185,10 @@ extension CompressedTensorsConfiguration {
     switch (format, granularity, isMicroscaled) {
     case (.int, .perBlock, _): throw Unreadable("strategy \"\(strategy)\" is not read for integers")
     case (.float8E4M3, .perGroup(32), true), (.float4E2M1, .perGroup(32), true): break
-    case (_, _, true): throw Unreadable("scale_dtype \(json["scale_dtype"]?.compactText ?? "none") is not read here")
+    case (_, _, true): throw Unreadable("scale_dtype \(json["scale_dtype"]?.compactText ?? "none") is not read")
     case (.float4E2M1, .perGroup(16), false): break
-    case (.float4E2M1, _, false): throw Unreadable("strategy \"\(strategy)\" is not read for floats of 4 bits here")
+    case (.float4E2M1, _, false):
+      throw Unreadable("type \"float\" of 4 bits is read in groups of 16, and of 32 with scale_dtype torch.uint8")
     default: break
     }
     return (WeightQuantization(format, granularity, isSymmetric: isSymmetric), isMicroscaled)

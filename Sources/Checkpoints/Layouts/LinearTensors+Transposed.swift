@@ -3,7 +3,7 @@ internal import Tensors
 
 /// AutoAWQ and GPTQ: integers with the input features outermost, `qweight`, `qzeros` and `scales`.
 extension LinearTensors {
-  /// The column of eight that each of the four bits of a word holds, lowest first.
+  /// The column of eight that each four bits of a word hold, lowest first.
   private static let awqOrder = [0, 2, 4, 6, 1, 3, 5, 7]
 
   /// AutoAWQ, version GEMM: `qweight` I32 [in, out/8], `qzeros` I32 [groups, out/8], `scales` [groups, out].
@@ -37,15 +37,16 @@ extension LinearTensors {
     try requireMiddle(zeroPoints, quantization, grid, ".qzeros")
     let source = StoredCodes.Source.unpacked { rows, codes in
       packed.withBytes { bytes in
-        for word in rows.lowerBound / 8..<(rows.upperBound + 7) / 8 {
-          for column in 0..<inFeatures {
-            var value = WordStream.word(bytes, column * words + word)
-            for place in Self.awqOrder {
-              let row = 8 * word + place
-              if rows.contains(row) {
-                codes[(row - rows.lowerBound) * inFeatures + column] = UInt8(value & 15) &- 8
+        // A few words of a line of memory at a time, so that it is not fetched for each of them.
+        for first in stride(from: 0, to: inFeatures, by: 256) {
+          for word in rows.lowerBound / 8..<(rows.upperBound + 7) / 8 {
+            for (place, row) in Self.awqOrder.enumerated() where rows.contains(8 * word + row) {
+              let target = codes + (8 * word + row - rows.lowerBound) * inFeatures
+              // Two places are a byte.
+              let (byte, shift) = (4 * word + place / 2, UInt8(place % 2 * 4))
+              for column in first..<min(inFeatures, first + 256) {
+                target[column] = (bytes[4 * column * words + byte] &>> shift & 15) &- 8
               }
-              value >>= 4
             }
           }
         }

@@ -88,22 +88,37 @@ struct WordStream: Sendable {
     to codes: UnsafeMutablePointer<UInt8>
   ) {
     var index = 0
-    if 32 % bits == 0 {
-      // No code crosses words.
-      let mask: UInt32 = 1 << bits - 1
-      while index + perWord <= count {
-        var word = Self.word(bytes, first + index / perWord * step)
-        for place in 0..<perWord {
-          codes[index + place] = UInt8(truncatingIfNeeded: word & mask) &- offset
-          word >>= bits
-        }
-        index += perWord
-      }
+    // Where no code crosses words, whole words at a time; the widths are constants so that the loops unroll.
+    switch bits {
+    case 2: index = Self.unpackWords(2, count, bytes, first, step, offset, codes)
+    case 4: index = Self.unpackWords(4, count, bytes, first, step, offset, codes)
+    case 8: index = Self.unpackWords(8, count, bytes, first, step, offset, codes)
+    default: break
     }
     while index < count {
       codes[index] = UInt8(truncatingIfNeeded: code(index, of: bytes, at: first, step: step)) &- offset
       index += 1
     }
+  }
+
+  /// Returns the number of codes.
+  @inline(__always)
+  private static func unpackWords(
+    _ bits: Int, _ count: Int, _ bytes: UnsafeRawBufferPointer, _ first: Int, _ step: Int, _ offset: UInt8,
+    _ codes: UnsafeMutablePointer<UInt8>
+  ) -> Int {
+    guard let base = bytes.baseAddress else { return 0 }
+    let perWord = 32 / bits
+    let mask = UInt32(1) << bits - 1
+    for index in 0..<count / perWord {
+      let word = UInt32(
+        littleEndian: base.loadUnaligned(fromByteOffset: 4 * (first + index * step), as: UInt32.self))
+      let target = codes + index * perWord
+      for place in 0..<perWord {
+        target[place] = UInt8(truncatingIfNeeded: word &>> UInt32(place * bits) & mask) &- offset
+      }
+    }
+    return count / perWord * perWord
   }
 
   static func word(_ bytes: UnsafeRawBufferPointer, _ index: Int) -> UInt32 {

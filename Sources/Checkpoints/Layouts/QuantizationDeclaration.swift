@@ -53,16 +53,20 @@ struct QuantizationDeclaration {
           }
           return Self(json: json, place: place, method: name)
         }
-        return Self(json: json, place: place, method: impliedMethod(json, key: key))
+        return Self(
+          json: json, place: place, method: impliedMethod(json, isMLX: !(object["quantization"] ?? .null).isNull))
       }
     }
     return nil
   }
 
-  private static func impliedMethod(_ json: JSONObject, key: String) -> String {
+  /// The method of a declaration that does not name one.
+  ///
+  /// - Parameter isMLX: whether there is a key `quantization`, which MLX writes, with a copy under the usual key.
+  private static func impliedMethod(_ json: JSONObject, isMLX: Bool) -> String {
     if json["quant_algo"] != nil || json["producer"]?["name"] == "modelopt" { return "modelopt" }
-    if key == "quantization" || json["mode"] != nil { return "mlx" }
-    return json["config_groups"] != nil ? "compressed-tensors" : "none"
+    if json["config_groups"] != nil { return "compressed-tensors" }
+    return isMLX ? "mlx" : "none"
   }
 
   /// Refuses a second description that says something else of the same keys.
@@ -74,7 +78,10 @@ struct QuantizationDeclaration {
     ]
     for keys in synonyms {
       let found = [self, other].map { declaration in keys.lazy.compactMap { declaration.value($0) }.first }
-      guard let mine = found[0], let others = found[1], mine != others else { continue }
+      // AutoAWQ writes its version in capitals in one of the files.
+      guard let mine = found[0], let others = found[1],
+        mine.compactText.lowercased() != others.compactText.lowercased()
+      else { continue }
       throw refusal("\(keys[0]) is \(mine.compactText), but \(other.place) says \(others.compactText)")
     }
     guard method == other.method || method == "fp8" && other.method == "modelopt" else {

@@ -38,9 +38,10 @@ struct StoredCodes: Sendable {
     for start in stride(from: range.lowerBound, to: range.upperBound, by: Self.tile) {
       let rows = start..<min(range.upperBound, start + Self.tile)
       let place = target + (start - range.lowerBound) * inFeatures
-      if case .bytes(let tensor) = source, quantization.format == .float8E4M3 {
-        tensor.rows(rows).copyFloats(to: UnsafeMutableBufferPointer(start: place, count: rows.count * inFeatures))
-        multiply(rows, place)
+      if case .bytes(let tensor) = source {
+        tensor.rows(rows).withBytes { bytes in
+          if let codes = bytes.baseAddress?.assumingMemoryBound(to: UInt8.self) { decode(rows, codes, place) }
+        }
       } else {
         withUnsafeTemporaryAllocation(of: UInt8.self, capacity: rows.count * inFeatures) { bytes in
           guard let codes = bytes.baseAddress else { return }
@@ -51,57 +52,53 @@ struct StoredCodes: Sendable {
     }
   }
 
-  /// Row groups that rows lie in.
-  private func groups(of rows: Range<Int>, _ grid: ScaleGrid) -> Range<Int> {
-    rows.lowerBound / grid.rowsPerScale..<(rows.upperBound - 1) / grid.rowsPerScale + 1
-  }
+  /// The value of each code of a float format.
+  private static let float8 = Float8E4M3.decoded
+  private static let float4 = Float4E2M1.decoded + [Float](repeating: 0, count: 240)
 
-  private func multiply(_ rows: Range<Int>, _ floats: UnsafeMutablePointer<Float>) {
+  private func decode(_ rows: Range<Int>, _ codes: UnsafePointer<UInt8>, _ floats: UnsafeMutablePointer<Float>) {
     let grid = grid
-    let groups = groups(of: rows, grid)
+    let groups = rows.lowerBound / grid.rowsPerScale..<(rows.upperBound - 1) / grid.rowsPerScale + 1
     let scales = scales.values(groups)
-    for row in rows {
-      let line = floats + (row - rows.lowerBound) * inFeatures
-      let cell = (row / grid.rowsPerScale - groups.lowerBound) * grid.columnGroups
-      for group in 0..<grid.columnGroups {
-        let scale = scales[cell + group]
-        let start = group * grid.columnsPerScale
-        for column in start..<min(inFeatures, start + grid.columnsPerScale) { line[column] *= scale }
+    let zeros = zeroPoints.map { $0(groups).map(Float.init) } ?? [Float](repeating: 0, count: scales.count)
+    let table = quantization.format == .float4E2M1 ? Self.float4 : Self.float8
+    table.withUnsafeBufferPointer { table in
+      for row in rows {
+        let start = (row - rows.lowerBound) * inFeatures
+        let cell = (row / grid.rowsPerScale - groups.lowerBound) * grid.columnGroups
+        if let order {
+          Self.decode(
+            codes + start, floats + start, order, scales[cell..<cell + grid.columnGroups],
+            zeros[cell..<cell + grid.columnGroups])
+          continue
+        }
+        for group in 0..<grid.columnGroups {
+          let (scale, zero) = (scales[cell + group], zeros[cell + group])
+          let first = start + group * grid.columnsPerScale
+          let count = min(grid.columnsPerScale, inFeatures - group * grid.columnsPerScale)
+          let (source, target) = (codes + first, floats + first)
+          if quantization.format.isFloat, let values = table.baseAddress {
+            for index in 0..<count { target[index] = values[Int(source[index])] * scale }
+          } else {
+            for index in 0..<count { target[index] = (Float(Int8(bitPattern: source[index])) - zero) * scale }
+          }
+        }
       }
     }
   }
 
-  private func decode(_ rows: Range<Int>, _ codes: UnsafePointer<UInt8>, _ floats: UnsafeMutablePointer<Float>) {
-    let grid = grid
-    let groups = groups(of: rows, grid)
-    let scales = scales.values(groups)
-    let zeros = zeroPoints.map { $0(groups).map(Float.init) } ?? [Float](repeating: 0, count: scales.count)
-    let table =
-      switch quantization.format {
-      case .int: [Float]()
-      case .float8E4M3: Float8E4M3.decoded
-      case .float4E2M1: Float4E2M1.decoded
-      }
-    for row in rows {
-      let (line, bytes) = (
-        floats + (row - rows.lowerBound) * inFeatures, codes + (row - rows.lowerBound) * inFeatures
-      )
-      let cell = (row / grid.rowsPerScale - groups.lowerBound) * grid.columnGroups
-      if let order {
-        for column in 0..<inFeatures {
-          let group = cell + Int(order[column])
-          line[column] = (Float(Int8(bitPattern: bytes[column])) - zeros[group]) * scales[group]
-        }
-        continue
-      }
-      for group in 0..<grid.columnGroups {
-        let (scale, zero) = (scales[cell + group], zeros[cell + group])
-        let start = group * grid.columnsPerScale
-        let columns = start..<min(inFeatures, start + grid.columnsPerScale)
-        if quantization.format.isFloat {
-          for column in columns { line[column] = table[Int(bytes[column])] * scale }
-        } else {
-          for column in columns { line[column] = (Float(Int8(bitPattern: bytes[column])) - zero) * scale }
+  /// A row of integers whose columns are out of order.
+  private static func decode(
+    _ codes: UnsafePointer<UInt8>, _ floats: UnsafeMutablePointer<Float>, _ order: [Int32], _ scales: ArraySlice<Float>,
+    _ zeros: ArraySlice<Float>
+  ) {
+    order.withUnsafeBufferPointer { order in
+      scales.withUnsafeBufferPointer { scales in
+        zeros.withUnsafeBufferPointer { zeros in
+          for column in order.indices {
+            let group = Int(order[column])
+            floats[column] = (Float(Int8(bitPattern: codes[column])) - zeros[group]) * scales[group]
+          }
         }
       }
     }

@@ -3,7 +3,7 @@ extension Architecture {
   public static let gemma2 = Architecture(modelTypes: ["gemma2"]) { reader throws(ModelError) in
     var attention = try reader.gemmaAttention()
     attention.softcap = try reader.gemmaCap("attn_logit_softcapping", default: 50)
-    let window = try reader.count("sliding_window", default: 4096)
+    let window = try reader.window(default: 4096)
     let slides = try reader.slidingLayers { $0 % 2 == 0 }
     let norms = try reader.gemmaNorms()
     let feedForward = try reader.gemmaFeedForward()
@@ -11,7 +11,7 @@ extension Architecture {
       understood: ConfigurationReader.gemmaKeys,
       rotaries: [try reader.rotaryEmbedding(dimension: attention.headDimension)], style: norms.style, tied: true
     ) { index throws(ModelError) in
-      attention.window = slides[index] ? window : nil
+      attention.window = try reader.window(window, ofSliding: slides[index])
       return LayerConfiguration(attention: .grouped(attention), feedForward: .dense(feedForward), norms: norms)
     }
     model.embeddingMultiplier = Float(model.hiddenSize).squareRoot()
@@ -53,6 +53,6 @@ extension ConfigurationReader {
 
   /// The feed-forward; older files call the activation `hidden_act`, and it was never another.
   func gemmaFeedForward() throws(ModelError) -> DenseFeedForward {
-    try denseFeedForward(activation: "hidden_activation", default: "gelu_pytorch_tanh")
+    try denseFeedForward(activation: "hidden_activation", gate: "gelu_pytorch_tanh")
   }
 }

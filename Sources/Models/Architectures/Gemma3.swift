@@ -3,24 +3,22 @@ extension Architecture {
   public static let gemma3 = Architecture(modelTypes: ["gemma3_text"]) { reader throws(ModelError) in
     var attention = try reader.gemmaAttention()
     attention.headNorms = .init(.head)
-    attention.softcap = try reader.gemmaCap("attn_logit_softcapping", default: nil)
-    let window = try reader.count("sliding_window", default: 4096)
+    let window = try reader.window(default: 4096)
     let key = reader.value("sliding_window_pattern") != nil ? "sliding_window_pattern" : "_sliding_window_pattern"
     let pattern = try reader.count(key, default: 6)
     let slides = try reader.slidingLayers { ($0 + 1) % pattern != 0 }
     let norms = try reader.gemmaNorms()
     let feedForward = try reader.gemmaFeedForward()
     let dimension = attention.headDimension
-    let isNested = try reader.nested("rope_parameters")?.value("sliding_attention") != nil
-    let local =
-      isNested
-      ? try reader.rotaryEmbedding(dimension: dimension, layerType: "sliding_attention")
-      : RotaryEmbedding(base: try reader.positive("rope_local_base_freq", default: 1e4), dimension: dimension)
+    let local = try reader.localRotaryEmbedding(
+      dimension: dimension, base: try reader.positive("rope_local_base_freq", default: 1e4))
     let full = try reader.rotaryEmbedding(dimension: dimension, defaultBase: 1e6, layerType: "full_attention")
     var model = try reader.model(
-      understood: ConfigurationReader.gemmaKeys, rotaries: [full, local], style: norms.style, tied: true
+      // The reference never caps the scores of this family; a file that asks for it is refused.
+      understood: ConfigurationReader.gemmaKeys.subtracting(["attn_logit_softcapping"]), rotaries: [full, local],
+      style: norms.style, tied: true
     ) { index throws(ModelError) in
-      attention.window = slides[index] ? window : nil
+      attention.window = try reader.window(window, ofSliding: slides[index])
       attention.rotary = RotaryUse(table: slides[index] ? 1 : 0)
       return LayerConfiguration(attention: .grouped(attention), feedForward: .dense(feedForward), norms: norms)
     }

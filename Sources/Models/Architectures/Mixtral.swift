@@ -2,11 +2,11 @@ extension Architecture {
   /// Mixtral: experts in every layer, the weights of the chosen divided by their sum.
   public static let mixtral = Architecture(modelTypes: ["mixtral"]) { reader throws(ModelError) in
     var attention = try reader.groupedAttention(keyValueHeads: 8)
-    attention.window = reader.value("sliding_window") == nil ? nil : try reader.count("sliding_window")
+    attention.window = try reader.window(default: nil)
     try reader.requireFullAttention()
     let style = try reader.normStyle(default: 1e-5)
     var mixture = MixtureOfExperts(
-      count: try reader.count("num_local_experts", default: 8),
+      count: try reader.count("num_local_experts", default: 8, most: MixtureOfExperts.most),
       perToken: try reader.count("num_experts_per_tok", default: 2), width: try reader.count("intermediate_size"),
       routing: Routing(.softmax, normalizes: true))
     mixture.gate = try reader.gateFunction("hidden_act", default: "silu")

@@ -4,7 +4,7 @@ extension Architecture {
     try reader.requireFullAttention()
     var attention = try reader.groupedAttention()
     attention.isFused = true
-    attention.window = reader.value("sliding_window") == nil ? nil : try reader.count("sliding_window")
+    attention.window = try reader.window(default: nil)
     var feedForward = try reader.denseFeedForward()
     feedForward.isFused = true
     return try reader.uniform(

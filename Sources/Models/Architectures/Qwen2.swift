@@ -1,6 +1,6 @@
 extension Architecture {
-  /// Qwen 2 and 2.5: biases on q, k and v, no key says so.
-  public static let qwen2 = Architecture(modelTypes: ["qwen2", "qwen2_5_vl_text", "qwen2_vl_text"]) {
+  /// Qwen 2 and 2.5, and MiMo, whose further layers predict tokens: biases on q, k and v, no key says so.
+  public static let qwen2 = Architecture(modelTypes: ["qwen2", "qwen2_5_vl_text", "qwen2_vl_text", "mimo"]) {
     reader throws(ModelError) in
     var attention = try reader.groupedAttention()
     attention.hasQueryKeyValueBias = true

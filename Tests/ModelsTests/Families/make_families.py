@@ -13,8 +13,8 @@ from transformers import (
     CohereConfig, Cohere2Config, DeepseekV2Config, DeepseekV3Config, Ernie4_5Config, Exaone4Config, Gemma2Config,
     Gemma3Config, Gemma3TextConfig, Glm4Config, Glm4MoeConfig, GlmConfig, GptOssConfig, GraniteConfig, GraniteMoeConfig,
     HunYuanDenseV1Config, Mistral3Config, MistralConfig, MixtralConfig, Olmo2Config, Olmo3Config, OlmoeConfig, Phi3Config,
-    PixtralVisionConfig, Qwen2_5_VLConfig, Qwen2MoeConfig, Qwen3Config, Qwen3MoeConfig, Qwen3VLConfig, SeedOssConfig,
-    SiglipVisionConfig, SmolLM3Config,
+    PixtralVisionConfig, Qwen2_5_VLConfig, Qwen2MoeConfig, Qwen3Config, Qwen3MoeConfig, Qwen3VLConfig,
+    Qwen3VLMoeConfig, SeedOssConfig, SiglipVisionConfig, SmolLM3Config,
 )
 from family_models import write_family
 
@@ -66,6 +66,13 @@ def released_vision_names(tensors):
         tensors[name.replace("vision_tower.", "vision_tower.vision_model.")] = tensors.pop(name)
 
 
+def released_expert_order(tensors):
+    for name in tensors:
+        if ".mlp.experts." in name:
+            # [experts, in, out], as this family was released; transformers 5 saves [experts, out, in].
+            tensors[name] = tensors[name].transpose(1, 2)
+
+
 def named(config, architecture):
     config.architectures = [architecture]
     return config
@@ -81,6 +88,17 @@ def gemma3_text(**other):
         **sizes(num_hidden_layers=3, head_dim=16, query_pre_attn_scalar=24, sliding_window=6,
                 layer_types=[SLIDING, FULL, SLIDING]),
         rope_parameters={FULL: rope(1e6, rope_type="linear", factor=8.0), SLIDING: rope()}, **other)
+
+
+def qwen3_vl_moe(**other):
+    return named(Qwen3VLMoeConfig(
+        text_config={**sizes(head_dim=12), **dict(
+            moe_intermediate_size=20, num_experts=6, num_experts_per_tok=2, mlp_only_layers=[1],
+            rope_parameters=rope(5e6, mrope_section=[2, 2, 2], mrope_interleaved=True)), **other},
+        vision_config=dict(depth=1, hidden_size=16, intermediate_size=24, num_heads=2, out_hidden_size=32, patch_size=4,
+                           num_position_embeddings=16, deepstack_visual_indexes=[0]),
+        image_token_id=90, video_token_id=91, vision_start_token_id=92, vision_end_token_id=93),
+        "Qwen3VLMoeForConditionalGeneration")
 
 
 # name: (configuration, options of write_family)
@@ -190,6 +208,8 @@ FAMILIES = {
                            num_position_embeddings=16, deepstack_visual_indexes=[0]),
         image_token_id=90, video_token_id=91, vision_start_token_id=92, vision_end_token_id=93),
         "Qwen3VLForConditionalGeneration"), dict(old=True)),
+    "qwen3_vl_moe": lambda: (qwen3_vl_moe(), dict(old=True, quirks=released_expert_order)),
+    "qwen3_vl_moe-saved": lambda: (qwen3_vl_moe(mlp_only_layers=[]), {}),
 }
 
 
