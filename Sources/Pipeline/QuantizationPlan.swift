@@ -119,8 +119,6 @@ private struct PlanBuilder {
   let plans: [String: LinearPlan]
   /// Linears that the source holds quantized and that are decoded, with the reason where nobody asked for it.
   private var decoded: [String: LinearPlan] = [:]
-  /// Linears that the source holds exactly as the recipe wants them.
-  private var asWanted: Set<String> = []
   private let isConversion: Bool
   var units: [QuantizationPlan.Unit] = []
   var taken: Set<String> = []
@@ -132,10 +130,9 @@ private struct PlanBuilder {
     plans = Dictionary(uniqueKeysWithValues: linears.map { ($0.name, $0) })
     for plan in linears {
       guard let stored = model.quantization?.scheme(of: plan.name) else { continue }
-      if let scheme = plan.scheme {
-        let isSame = try scheme.weights == stored.weights && RecodedLinear(plan, model).problem() == nil
-        if isSame { asWanted.insert(plan.name) }
-      } else if target?.elementType != nil {
+      // What is asked for anew is quantized, whatever the source has.
+      guard plan.scheme == nil || plan.scheme?.weights == stored.weights else { continue }
+      if target?.elementType != nil {
         decoded[plan.name] = plan
       } else if let problem = try RecodedLinear(plan, model).problem() {
         decoded[plan.name] = plan.with(remark: "decoded: " + problem)
@@ -178,10 +175,11 @@ private struct PlanBuilder {
   }
 
   mutating func module(_ name: String) {
-    if let plan = plans[name], plan.scheme != nil, !asWanted.contains(name) {
+    let stored = model.quantization?.scheme(of: name)
+    if let plan = plans[name], let scheme = plan.scheme, scheme.weights != stored?.weights || decoded[name] != nil {
       steps.append(.quantize(plan))
       for info in model.storedTensors(ofLinear: name) { taken.insert(info.name) }
-    } else if let plan = plans[name], model.quantization?.scheme(of: name) != nil {
+    } else if let plan = plans[name], stored != nil {
       // Codes that our layout can spell stay as they are, also where they are what was asked for: nothing is gained by
       // rounding twice, and decoding them to BF16 would lose a little and cost much.
       if let plan = decoded[name] { decode(plan) } else { steps.append(.recode(plan)) }

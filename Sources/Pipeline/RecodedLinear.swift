@@ -33,9 +33,8 @@ struct RecodedLinear {
 
   /// Why the codes cannot stay, as a clause for a person; `nil` where they can.
   func problem() throws -> String? {
-    if let adapter = model.checkpoint.adapter {
-      let rows = try opened().rows
-      if try adapter.merged(rows, module: plan.name) != nil { return "the adapter changes them" }
+    if (model.checkpoint.weights as? AdaptedSource)?.deferredModules.contains(plan.name) ?? false {
+      return "the adapter changes them"
     }
     let weights = stored.weights
     switch (weights.format, weights.granularity) {

@@ -97,7 +97,7 @@ import Testing
       (["model_type": .null], ["model_type is missing"]),
       (["hidden_act": "relu"], ["hidden_act is \"relu\"", "silu"]),
       (["rope_scaling": ["rope_type": "ntk"]], ["rope_scaling.rope_type", "\"ntk\"", "yarn"]),
-      (["rope_scaling": ["rope_type": "longrope"]], ["rope_scaling.short_factor"]),
+      (["rope_scaling": ["rope_type": "longrope"]], ["config.json: ", "original_max_position_embeddings"]),
       (["num_key_value_heads": 3], ["num_key_value_heads is 3", "4 heads"]),
       (["intermediate_size": 128], ["\"model.layers.0.mlp.gate_proj.weight\"", "[96, 64]", "[128, 64]"]),
       (["quantization_config": ["quant_method": "bitsandbytes"]], ["bitsandbytes"]),
@@ -124,7 +124,8 @@ import Testing
     try bench.folder.write("model/tokenizer.json", "{\"model\":")
     try Self.expectRefusal(bench, ["tokenizer.json"], commands: [bench.arguments("--quiet"), rounding])
     try FileManager.default.removeItem(atPath: bench.folder("model/tokenizer.json"))
-    try Self.expectRefusal(bench, ["no tokenizer.json"], commands: [bench.arguments("--quiet"), rounding])
+    try Self.expectRefusal(
+      bench, ["neither tokenizer.json nor tokenizer.model"], commands: [bench.arguments("--quiet"), rounding])
     #expect(try Command.run(rounding + ["--no-verify"]).status == 0)
   }
 

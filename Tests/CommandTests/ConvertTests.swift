@@ -184,6 +184,22 @@ import Testing
     #expect(groups?["format"] == "mxfp4-pack-quantized" && groups?["weights"]?["scale_dtype"] == "torch.uint8")
   }
 
+  @Test func `a run that asks for what the source has keeps its codes, and quantizes those that cannot stay`() throws {
+    try QuantizedSource.gptqOutOfOrder.model().write(to: folder("model"))
+    let result = try Command.run(
+      "run", folder("model"), "-o", folder("out/"), "--scheme", "W4A16_ASYM", "--group-size", "32", "--method", "rtn",
+      "--no-verify", "-q")
+    try #require(result.status == 0, "\(result.error)")
+    let (expected, found) = (try weights(folder("model")), try weights(folder("out")))
+    for (name, values) in expected where name != QuantizedSource.unordered {
+      #expect(found[name] == values, "\(name)")
+    }
+    #expect(try Checkpoint(folder("out")).weights.info(QuantizedSource.unordered + ".weight_packed") != nil)
+    let distance = Deviation.relative(
+      found[QuantizedSource.unordered] ?? [], expected[QuantizedSource.unordered] ?? [0])
+    #expect(distance > 0 && distance < 0.5, "\(distance)")
+  }
+
   // MARK: Refusals
 
   @Test func `what cannot be meant is refused in one sentence`() throws {
