@@ -70,10 +70,6 @@ final class MixtureSession {
     layer.layout.linears.filter { $0.expert == expert }.map(\.name)
   }
 
-  private func isRouter(_ layer: DecoderLayer, _ name: String) -> Bool {
-    layer.layout.linear(name)?.isRouter ?? false
-  }
-
   /// Decides the fold of the norm by the shared expert and some others, since all experts have to follow it.
   private func searchShared(
     _ session: LayerSession, _ states: CalibrationStates, _ shared: [String]

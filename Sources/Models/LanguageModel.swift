@@ -167,7 +167,10 @@ public struct LanguageModel: Sendable {
       }
     }
     return DecoderLayer(configuration: layer, layout: layout, norms: norms, vectors: vectors, linears: linears) {
-      (linear: LayerLayout.Linear) throws(ModelError) in try self.linear(prefix + linear.name)
+      (linear: LayerLayout.Linear) throws(ModelError) in
+      // Experts come one after the other; what the last one had mapped would add up to the whole layer.
+      discardPages()
+      return try self.linear(prefix + linear.name)
     }
   }
 

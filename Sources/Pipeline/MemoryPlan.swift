@@ -1,3 +1,4 @@
+internal import Checkpoints
 internal import Models
 internal import Quantization
 
@@ -9,7 +10,7 @@ public struct MemoryPlan: Sendable, Equatable {
   public var heldOutTokens = 2048
   /// Whether hidden states wait in a file.
   public var spills = false
-  /// Bytes expected at the highest, mapped pages that can be given back left out.
+  /// Bytes expected at the highest, mapped pages that are in use included.
   public var peak = 0
 
   /// The roomiest plan that fits a limit, or the smallest there is.
@@ -42,6 +43,8 @@ private struct MemoryEstimate {
   let largestLinear: Int
   let groupsOfBlock: Int
   let statistics: Int
+  let largestTensor: Int
+  let largestLayer: Int
 
   init(_ model: LanguageModel, _ plan: QuantizationPlan, calibrates: Bool, tokens: Int, window: Int) {
     self.calibrates = calibrates
@@ -73,19 +76,29 @@ private struct MemoryEstimate {
     groupsOfBlock = blocks.values.max() ?? 0
     // The inputs of attention, its parts, the feed-forward's inner one, and one expert's two.
     statistics = gram * 6
+    largestTensor = model.checkpoint.weights.tensors.map(\.byteCount).max() ?? 0
+    // The linears of a layer stay mapped while hidden states pass; experts are given back one by one.
+    var layers: [Int: Int] = [:]
+    for linear in plan.linears where model.linear(named: linear.name)?.expert == nil {
+      guard let (layer, _) = model.names.place(linear.name) else { continue }
+      layers[layer, default: 0] += model.storedTensors(ofLinear: linear.name).reduce(0) { $0 + $1.byteCount }
+    }
+    largestLayer = layers.values.max() ?? 0
   }
 
   func peak(_ plan: MemoryPlan) -> Int {
     let base = 96 << 20
     // Codes, a byte each, the words they are packed into, and what waits to be compressed.
     let writing = largestLinear * 2 + (64 << 20)
-    guard calibrates else { return base + writing }
+    // The digest and the copy of a kept tensor pass all of its mapped pages.
+    guard calibrates else { return base + max(writing, largestTensor) }
     let rows = max(plan.chunkRows, window)
     // A chunk and its norm, what attention or the feed-forward makes of it, and the sums of experts.
     let activations = (rows * (4 * hidden + 2 * widest) + heads * 128 * window) * 4
     let judged = plan.heldOutTokens * (4 * hidden + 2 * widest) * 4
     let states = plan.spills ? 0 : tokens * hidden * 4 * 2
     let clips = groupsOfBlock * 4 * 4
-    return base + max(writing + states, activations + judged + states) + clips + statistics
+    let work = max(writing, activations + judged + largestLayer) + clips + statistics
+    return base + states + max(work, largestTensor)
   }
 }

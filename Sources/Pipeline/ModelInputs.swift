@@ -90,6 +90,7 @@ extension Checkpoint {
       let tensor = try weights.tensor(info.name)
       tensor.withBytes { hash.update(bufferPointer: $0) }
       try look(info.name, tensor)
+      weights.discardPages()
     }
     return hash.finalize().hexadecimal
   }

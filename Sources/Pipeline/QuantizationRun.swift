@@ -135,7 +135,6 @@ public struct QuantizationRun: Sendable {
       // Damage is found now, while the bytes come by, not after hours, when the last layer is reached.
       let digest = try model.checkpoint.contentDigest { name, tensor in
         try LayerPass.requireFinite(tensor, name, of: model)
-        model.discardPages()
         try Interruption.check("stopped while reading \(model.checkpoint.name); continue with --resume")
       }
       clock.finish("read and digest")

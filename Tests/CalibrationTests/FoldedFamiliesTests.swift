@@ -157,7 +157,7 @@ import Testing
         }
         let openers = layer.layout.linears.filter { linear in
           linear.expert != nil && fold.linears.contains { layer.layout.linear($0)?.isRouter ?? false }
-            && !linear.name.contains("down") && !linear.name.hasSuffix("w2")
+            && !["down", "output_linear", "w2"].contains { linear.name.contains($0) }
         }
         #expect(openers.allSatisfy { fold.linears.contains($0.name) }, "all experts follow the norm")
       }
@@ -189,7 +189,7 @@ import Testing
           case .latent(let attention): allowed = attention.heads * attention.valueDimension
           }
           #expect(Set(rows).count == allowed, "\(name)")
-          if name.hasSuffix("qkv_proj") || name.hasSuffix("gate_up_proj") {
+          if ["qkv_proj", "gate_up_proj", "input_linear"].contains(where: name.hasSuffix) {
             #expect(rows.min() == linear.outFeatures - allowed, "\(name): the last rows are values, or up")
           } else if case .latentValues(let plain, let value) = map {
             #expect(rows.allSatisfy { $0 % (plain + value) >= plain })

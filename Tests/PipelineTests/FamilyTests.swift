@@ -72,7 +72,9 @@ import Testing
     (request.tokens, request.sequenceLength) = (480, 24)
     let report = try Verification.run(request)
     let kl = try #require(report.accuracy?.comparison).divergence.mean.value
-    #expect(kl > 0 && kl < (scheme.hasPrefix("W4") ? 0.1 : 0.02), "\(golden.split(separator: "/").last ?? ""): \(kl)")
+    // Random weights 32 channels wide lose far more than trained ones, and a router may choose otherwise; a layer that is
+    // loaded wrongly is off by whole nats.
+    #expect(kl > 0 && kl < (scheme.hasPrefix("W4") ? 0.3 : 0.1), "\(golden.split(separator: "/").last ?? ""): \(kl)")
     #expect(report.layers.count == run.model.linearNames.count)
   }
 }

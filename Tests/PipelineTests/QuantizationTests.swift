@@ -179,7 +179,7 @@ import Testing
     try bench.folder.write("model/chat_template.jinja", "{{ messages }}\n")
     try bench.folder.write("model/LICENSE", "Yours.\r\n")
     try bench.folder.write("model/README.md", "not a fact of the weights")
-    try bench.folder.write("model/quantize_config.json", "{}")
+    try bench.folder.write("model/quantize_config.json", #"{"bits": 4, "group_size": 128}"#)
     try bench.folder.write("model/run.py", "print()")
     try bench.quantize(bench.recipe())
     let artifact = try bench.artifact()
@@ -255,14 +255,26 @@ import Testing
     #expect(try QuantizationRun(request).expectedMemory < 1 << 30)
   }
 
-  @Test func `what is quantized already is refused`() throws {
+  @Test func `what is quantized already keeps its codes, or is rounded anew if asked otherwise`() throws {
     let bench = try Workbench()
-    try bench.quantize(bench.recipe())
-    let message = refusal {
-      _ = try QuantizationRun(
-        .init(model: bench.folder("out.tar.zst"), output: bench.folder("again.tar.zst"), recipe: bench.recipe()))
+    try bench.quantize(bench.recipe(.fp8Dynamic))
+    func again(_ recipe: Recipe) throws -> LanguageModel {
+      let output = bench.folder(recipe.scheme.name + "-again.tar.zst")
+      let run = try QuantizationRun(.init(model: bench.folder("out.tar.zst"), output: output, recipe: recipe))
+      let outcome = try run.execute()
+      #expect(outcome.ledger.entries.count == run.model.checkpoint.weights.tensors.count)
+      return try ModelInputs.openModel(output)
     }
-    #expect(message.contains("is quantized already"), "\(message)")
+    let (first, same) = (try bench.open(), try again(bench.recipe(.fp8Dynamic)))
+    let ids = [256, 84, 104, 101, 32, 99]
+    #expect(try same.logits(of: ids) == first.logits(of: ids))
+    for info in first.checkpoint.weights.tensors {
+      let (old, new) = (try first.tensor(info.name), try same.tensor(info.name))
+      #expect(old.withBytes { a in new.withBytes { a.elementsEqual($0) } }, "\(info.name)")
+    }
+    let other = try again(bench.recipe(.w4a16Asymmetric, .awq))
+    let name = "model.layers.0.mlp.up_proj"
+    #expect(other.quantization?.scheme(of: name)?.weights.format == .int(bits: 4))
   }
 
   @Test func `a recipe that quantizes nothing is refused`() throws {
@@ -299,6 +311,6 @@ import Testing
     tiny.hasTokenizer = false
     let bench = try Workbench(tiny)
     try bench.quantize(bench.recipe())
-    #expect(refusal { try bench.quantize(bench.recipe(.w4a16, .awq)) }.contains("no tokenizer.json"))
+    #expect(refusal { try bench.quantize(bench.recipe(.w4a16, .awq)) }.contains("neither tokenizer.json nor"))
   }
 }
