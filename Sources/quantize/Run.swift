@@ -180,7 +180,15 @@ struct Run: ParsableCommand {
     textOptions.apply(to: &verification)
     verification.adapter = adapterOptions.adapter
     verification.gate = gate
-    if !noVerify { try Verification.checkInputs(verification, reference: run.model) }
+    if !noVerify {
+      try Verification.checkInputs(verification, reference: run.model)
+      let needed = Verification.peakMemory(of: run.model, tokens: verification.tokens)
+      if let limit = maxMemory?.bytes, needed > limit {
+        throw PipelineError.doesNotFit(
+          "verification needs about \(Output.size(needed)) of memory, --max-memory allows \(Output.size(limit)); "
+            + "verify elsewhere and give --no-verify, or verify fewer --tokens")
+      }
+    }
     // A file stays until its successor is whole; a folder cannot be replaced so.
     if force && output.hasSuffix("/") { try Output.remove(output) }
     for remark in run.remarks { progress.note(remark) }
