@@ -66,9 +66,6 @@ public struct LanguageModel: Sendable {
       ?? (configuration.vocabularySize, configuration.hiddenSize)
   }
 
-  /// The name within its layer of a linear of the decoder layers.
-  public func localName(_ linear: String) -> String { names.place(linear)?.local ?? linear }
-
   /// The tensor that holds a linear's weight in full precision.
   public func weightTensor(ofLinear name: String) -> String {
     guard let (layer, _) = names.place(name), let stack = linear(named: name)?.stack else { return name + ".weight" }

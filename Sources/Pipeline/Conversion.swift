@@ -90,22 +90,13 @@ public struct Conversion: Sendable {
     return try writer.finish()
   }
 
-  /// The source's files, with what `config.json` says of the weights as they are now.
   private func members() throws -> [ArtifactPlan.Member] {
-    let checkpoint = model.checkpoint
-    var members: [ArtifactPlan.Member] = []
+    var members = try model.checkpoint.members(
+      quantization: target.elementType == nil ? plan.quantization.json() : nil, elementType: target.elementType)
     // The recipe of an artifact is still how its weights came to be.
-    for name in try checkpoint.sideFiles() + ["recipe.yaml"] where name != "config.json" {
-      if let bytes = try checkpoint.file(name) { members.append(.init(name: name, bytes: bytes)) }
+    if let recipe = try model.checkpoint.file("recipe.yaml") {
+      members.append(.init(name: "recipe.yaml", bytes: recipe))
     }
-    var configuration = checkpoint.configuration
-    Checkpoint.removeQuantization(from: &configuration)
-    if let type = target.elementType {
-      Checkpoint.declare(type, in: &configuration)
-    } else {
-      configuration["quantization_config"] = plan.quantization.json()
-    }
-    members.append(.init(name: "config.json", bytes: Array(JSONValue.object(configuration).prettyText.utf8)))
     return members
   }
 }

@@ -22,11 +22,11 @@ public struct MemoryPlan: Sendable, Equatable {
     let estimate = MemoryEstimate(model, plan, calibrates: recipe.needsCalibration, tokens: tokens, window: window)
     for rows in [2048, 1024, 512, 256] {
       for spills in [false, true] {
-        chunkRows = max(rows, 1)
+        chunkRows = rows
         heldOutTokens = rows
         self.spills = spills
         peak = estimate.peak(self)
-        if limit == nil || peak <= limit ?? 0 { return }
+        if peak <= limit ?? .max { return }
       }
     }
   }

@@ -179,15 +179,8 @@ public struct QuantizationRun: Sendable {
   }
 
   private func sideFiles() throws -> [ArtifactPlan.Member] {
-    var members: [ArtifactPlan.Member] = []
-    for name in try model.checkpoint.sideFiles() where name != "config.json" {
-      if let bytes = try model.checkpoint.file(name) { members.append(.init(name: name, bytes: bytes)) }
-    }
-    var configuration = model.checkpoint.configuration
-    configuration["quantization_config"] = plan.quantization.json()
-    members.append(.init(name: "config.json", bytes: Array(JSONValue.object(configuration).prettyText.utf8)))
-    members.append(.init(name: "recipe.yaml", bytes: Array(recipeText.utf8)))
-    return members
+    try model.checkpoint.members(quantization: plan.quantization.json())
+      + [ArtifactPlan.Member(name: "recipe.yaml", bytes: Array(recipeText.utf8))]
   }
 
   /// The recipe, and the adapter that was merged before it.

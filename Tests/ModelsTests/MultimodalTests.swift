@@ -12,7 +12,7 @@ import Testing
     let model = try family == "llama" ? ModelVectors.model(ModelVectors.path(family)) : ModelVectors.family(family)
     #expect(model.names.base == base && model.layerPrefix(1) == base + "layers.1.")
     let name = base + "layers.1.self_attn.o_proj"
-    #expect(model.linearNames.contains(name) && model.localName(name) == "self_attn.o_proj")
+    #expect(model.linearNames.contains(name) && model.names.place(name)?.local == "self_attn.o_proj")
     let place = try #require(model.names.place(name))
     #expect(place.layer == 1 && place.local == "self_attn.o_proj")
     #expect(model.names.place("visual.layers.1.self_attn.o_proj") == nil)

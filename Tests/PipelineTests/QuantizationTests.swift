@@ -277,6 +277,22 @@ import Testing
     #expect(other.quantization?.scheme(of: name)?.weights.format == .int(bits: 4))
   }
 
+  @Test func `what the source said of its quantization does not outlive its weights`() throws {
+    let bench = try Workbench()
+    try bench.quantize(bench.recipe(.fp8Dynamic), to: "fp8/")
+    // The older name of the same key.
+    let file = bench.folder("fp8/config.json")
+    let text = try String(contentsOfFile: file, encoding: .utf8)
+    try Data(text.replacing("quantization_config", with: "compression_config").utf8).write(to: URL(filePath: file))
+    let output = bench.folder("again.tar.zst")
+    _ = try QuantizationRun(
+      .init(model: bench.folder("fp8"), output: output, recipe: bench.recipe(.w4a16Asymmetric))
+    ).execute()
+    let configuration = try ModelInputs.openModel(output).checkpoint.configuration
+    #expect(configuration["compression_config"] == nil)
+    #expect(configuration["quantization_config"]?["format"] == "pack-quantized")
+  }
+
   @Test func `a recipe that quantizes nothing is refused`() throws {
     let bench = try Workbench()
     var recipe = bench.recipe()

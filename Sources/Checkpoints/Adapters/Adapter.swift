@@ -48,9 +48,6 @@ public struct Adapter: Sendable {
     warnings = try AdapterCheck(configuration: configuration, modules: found, weights: weights).warnings()
   }
 
-  /// The modules that change, as the adapter names them, sorted.
-  public var moduleNames: [String] { sorted.map(\.name) }
-
   /// The modules in an order that does not depend on chance.
   var sorted: [AdapterModule] {
     modules.values.sorted { $0.name.utf8.lexicographicallyPrecedes($1.name.utf8) }
