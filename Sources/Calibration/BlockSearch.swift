@@ -29,6 +29,8 @@ struct BlockSearch {
   /// Factors of norms that an earlier search has folded.
   let norms: [String: [Float]]
   let statistics: (String) -> InputStatistics
+  /// What a linear reads on held-out text, where that was kept.
+  let heldOutInput: (String) -> Matrix?
   /// The block's output on held-out text.
   let output: (DecoderLayer) throws(ModelError) -> Matrix
 
@@ -40,12 +42,15 @@ struct BlockSearch {
   /// Clipping depends on the folds that touch a linear alone, so what was found is used again.
   private final class ClipMemory {
     var found: [String: [Float]] = [:]
+    var rounded: [String: QuantizedTensor] = [:]
   }
   private let clips = ClipMemory()
+  private let factors = MomentFactors()
 
   init(
     quantizer: LayerQuantizer, names: [String], folds: [Fold], initial: [String: PreparedWeight],
     biases: [String: [Float]], norms: [String: [Float]], statistics: @escaping (String) -> InputStatistics,
+    heldOutInput: @escaping (String) -> Matrix? = { _ in nil },
     output: @escaping (DecoderLayer) throws(ModelError) -> Matrix
   ) {
     self.quantizer = quantizer
@@ -55,6 +60,7 @@ struct BlockSearch {
     self.biases = biases
     self.norms = norms
     self.statistics = statistics
+    self.heldOutInput = heldOutInput
     self.output = output
   }
 
@@ -64,7 +70,9 @@ struct BlockSearch {
 
   /// Whether activation-aware scales can help a linear: float formats have no steps to move.
   private func isScaled(_ name: String) -> Bool {
-    guard quantizer.methods[name] == .awq, case .int? = quantizer.schemes[name]?.weights.format else { return false }
+    guard quantizer.methods[name]?.searchesScales ?? false, case .int? = quantizer.schemes[name]?.weights.format else {
+      return false
+    }
     return true
   }
 
@@ -141,7 +149,26 @@ struct BlockSearch {
   }
 
   private func isClipped(_ name: String) -> Bool {
-    isScaled(name) && (quantizer.schemes[name]?.weights.format.bitWidth ?? 8) < 8
+    guard let method = quantizer.methods[name], method != .roundToNearest,
+      case .int(let bits)? = quantizer.schemes[name]?.weights.format
+    else { return false }
+    return bits < 8
+  }
+
+  private func feedsBack(_ name: String) -> Bool {
+    isQuantized(name) && quantizer.methods[name]?.feedsBack ?? false
+  }
+
+  /// A weight's codes, rounded with feedback; `nil` where rounding each weight by itself is better.
+  private func fedBack(_ name: String, _ weight: PreparedWeight) -> QuantizedTensor? {
+    let reads = layer.layout.linear(name)?.reads ?? name
+    guard weight.scheme != nil, let first = initial[name],
+      let choice = factors.choice(reads, statistics(name), heldOut: heldOutInput(name), weight: first)
+    else { return nil }
+    var plain = weight
+    plain.rounded = nil
+    return FeedbackRounding.rounded(
+      plain.quantized(), weight.scaled, factor: choice.factor, channelFactors: weight.columnFactors)
   }
 
   private func search(_ fold: Fold) -> Plan {
@@ -191,6 +218,12 @@ struct BlockSearch {
           scales: weight.columnFactors ?? [Float](repeating: 1, count: weight.source.inFeatures))
       }
       block.weights[name]?.shrink = clips.found[key]
+    }
+    for name in names where feedsBack(name) {
+      guard let weight = block.weights[name] else { continue }
+      let key = "\(name) \(touched[name] ?? []) \(weight.shrink != nil)"
+      if clips.rounded[key] == nil { clips.rounded[key] = fedBack(name, weight) }
+      block.weights[name]?.rounded = clips.rounded[key]
     }
     return block
   }

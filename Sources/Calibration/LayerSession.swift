@@ -104,18 +104,24 @@ public final class LayerSession {
     try layer.advance(states.search, through: block, tables: tables) { name, input, _ in
       statistics[name]?.add(input)
     }
-    for other in states.all.dropFirst() { try layer.advance(other, through: block, tables: tables) }
+    let keepsInputs = statistics.values.contains { $0.keepsMoments }
+    var inputs: [String: Matrix] = [:]
+    try layer.advance(states.heldOut, through: block, tables: tables) { name, input, _ in
+      if keepsInputs, statistics[name] != nil { inputs[name] = input }
+    }
+    if let reserve = states.reserve { try layer.advance(reserve, through: block, tables: tables) }
     var (initial, biases): ([String: PreparedWeight], [String: [Float]]) = ([:], [:])
     for name in names {
       let linear = try layer.linear(name)
       initial[name] = quantizer.initial(linear, name)
       biases[name] = linear.bias
     }
-    let (tables, seen) = (tables, statistics)
+    let (tables, seen, judged) = (tables, statistics, inputs)
     let search = BlockSearch(
       quantizer: quantizer, names: names, folds: quantizer.folds { $0.block == block }, initial: initial,
       biases: biases, norms: [:],
       statistics: { [self] in seen[reads($0)] ?? InputStatistics(channels: 0, groupSize: 0) },
+      heldOutInput: { [self] in judged[reads($0)] },
       output: { (layer: DecoderLayer) throws(ModelError) in
         try layer.delta(block, of: heldOut, sequences: sequences, tables: tables)
       })

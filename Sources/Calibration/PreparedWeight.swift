@@ -18,6 +18,8 @@ public struct PreparedWeight: Sendable {
   public var rowDivisors: [Float]?
   /// Factor of each group's range.
   public var shrink: [Float]?
+  /// Codes that were rounded with feedback; `nil` rounds each weight by itself.
+  public var rounded: QuantizedTensor?
 
   /// Weights as the source has them.
   public init(_ source: WeightRows, scheme: QuantizationScheme?, storedType: DType) {
@@ -52,6 +54,7 @@ public struct PreparedWeight: Sendable {
 
   /// The weights that what is stored stands for.
   public var stored: WeightRows {
+    if let rounded { return rounded.rows }
     if let scheme {
       return RoundToNearest.rounded(scaled, as: scheme.weights, scaleType: storedType, shrink: shrink)
     }
@@ -69,6 +72,7 @@ public struct PreparedWeight: Sendable {
   /// Codes and scales; only for weights with a scheme.
   public func quantized() -> QuantizedTensor {
     guard let scheme else { preconditionFailure("weights without a scheme are not quantized") }
+    if let rounded { return rounded }
     return RoundToNearest.quantized(scaled, as: scheme.weights, scaleType: storedType, shrink: shrink)
   }
 

@@ -62,10 +62,11 @@ public struct Recipe: Sendable {
   /// Whether anything needs texts: a search, or static activation scales.
   public var needsCalibration: Bool {
     let schemes = [scheme] + rules.compactMap(\.scheme)
-    let searches = ([method] + rules.compactMap(\.method)).contains(.awq)
+    let methods = [method] + rules.compactMap(\.method)
+    if methods.contains(where: \.feedsBack) { return true }
     return schemes.contains { scheme in
       if case .staticPerTensor = scheme.activations { return true }
-      if case .int = scheme.weights.format { return searches }
+      if case .int = scheme.weights.format { return methods.contains(where: \.searchesScales) }
       return false
     }
   }

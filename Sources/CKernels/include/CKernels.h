@@ -5,6 +5,7 @@
 #include "Conversions.h"
 #include "DenseProduct.h"
 #include "Elementwise.h"
+#include "FeedbackRounding.h"
 #include "InstructionSets.h"
 #include "LogProbabilities.h"
 #include "QuantizedProduct.h"
