@@ -15,6 +15,8 @@ struct QuantizedBlock {
   var normFactors: [String: [Float]] = [:]
   var folds: [FoldOutcome] = []
   var loss = 0.0
+  /// ρ of each linear that is rounded with feedback, by name.
+  var shrinkages: [String: Float] = [:]
 }
 
 /// Searches the folds of one block, tries them on held-out text, and keeps what lowers the error of the block's output.
@@ -224,12 +226,13 @@ struct BlockSearch {
       let key = "\(name) \(touched[name] ?? []) \(weight.shrink != nil)"
       if clips.rounded[key] == nil { clips.rounded[key] = fedBack(name, weight) }
       block.weights[name]?.rounded = clips.rounded[key]
+      block.shrinkages[name] = factors.chosen(layer.layout.linear(name)?.reads ?? name)?.shrinkage
     }
     return block
   }
 
   /// The layer as a runtime would load it.
-  private func applying(_ block: QuantizedBlock) -> DecoderLayer {
+  func applying(_ block: QuantizedBlock) -> DecoderLayer {
     var layer = layer
     for (name, weight) in block.weights {
       layer.replace(

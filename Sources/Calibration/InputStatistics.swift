@@ -48,9 +48,12 @@ public struct InputStatistics: Sendable {
   }
 
   /// Adds activations, `[tokens, channels]`.
-  public mutating func add(_ x: Matrix) {
+  ///
+  /// - Returns: the weight of each token; outlying ones have less than 1.
+  @discardableResult
+  public mutating func add(_ x: Matrix) -> [Double] {
     precondition(x.columns == channels, "\(x.columns) channels for \(channels)")
-    guard x.rows > 0 else { return }
+    guard x.rows > 0 else { return [] }
     let energies = (0..<x.rows).map { row in
       x.values.withUnsafeBufferPointer { buffer in
         buffer.baseAddress.map { ck_sum_of_squares($0 + row * channels, channels) } ?? 0
@@ -73,6 +76,7 @@ public struct InputStatistics: Sendable {
       }
     }
     if groupSize > 0 || keepsMoments { addGram(x, weights) }
+    return weights
   }
 
   private mutating func addGram(_ x: Matrix, _ weights: [Double]) {

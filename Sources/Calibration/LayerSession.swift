@@ -99,6 +99,7 @@ public final class LayerSession {
     let names = linears(of: block)
     var statistics: [String: InputStatistics] = [:]
     for name in names { statistics[reads(name)] = quantizer.statistics(reads(name), tokens: .max) }
+    let before = states.quantized == nil ? nil : (try states.search.copy(), try states.heldOut.copy())
     let heldOut = try states.heldOut.read(0)
     let sequences = states.heldOut.chunks[0]
     try layer.advance(states.search, through: block, tables: tables) { name, input, _ in
@@ -125,7 +126,17 @@ public final class LayerSession {
       output: { (layer: DecoderLayer) throws(ModelError) in
         try layer.delta(block, of: heldOut, sequences: sequences, tables: tables)
       })
-    merge(try search.run()) { seen[reads($0)] }
+    var found = try search.run()
+    if let quantized = states.quantized, let before {
+      let rounding = PropagatedRounding(
+        quantizer: quantizer, block: block, tables: tables, search: (before.0, quantized.search),
+        heldOut: (before.1, quantized.heldOut), applying: { search.applying($0) })
+      found = try rounding.run(found)
+      let layer = search.applying(found)
+      try layer.advance(quantized.search, through: block, tables: tables)
+      try layer.advance(quantized.heldOut, through: block, tables: tables)
+    }
+    merge(found) { seen[reads($0)] }
   }
 
   /// Keeps what became of a block, and the largest inputs of its linears, which folding divides.

@@ -35,6 +35,9 @@ final class MomentFactors {
     return found
   }
 
+  /// What was chosen for an input, if it was asked for.
+  func chosen(_ key: String) -> Choice? { choices[key] ?? nil }
+
   private func search(_ statistics: InputStatistics, _ input: Matrix?, _ weight: PreparedWeight) -> Choice? {
     guard let input, input.rows >= 32, let scheme = weight.scheme else {
       let middle = Self.shrinkages[Self.shrinkages.count / 2]

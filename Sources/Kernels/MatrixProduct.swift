@@ -133,4 +133,39 @@ public enum MatrixProduct {
       }
     }
   }
+
+  /// Adds xᵀ · y to a sum, `[x.columns, y.columns]`.
+  public static func addCrossGram(_ x: Matrix, _ y: Matrix, to sum: inout [Float]) {
+    precondition(x.rows == y.rows && sum.count == x.columns * y.columns, "\(x.rows) and \(y.rows) tokens")
+    singleThreaded
+    let (down, across) = ((x.columns + gramTile - 1) / gramTile, (y.columns + gramTile - 1) / gramTile)
+    sum.withUnsafeMutableBufferPointer { buffer in
+      guard let result = SharedPointer(buffer) else { return }
+      Parallel.forEach(down * across) { task in
+        let (first, second) = (task / across * gramTile, task % across * gramTile)
+        let (height, width) = (min(gramTile, x.columns - first), min(gramTile, y.columns - second))
+        x.values.withUnsafeBufferPointer { one in
+          y.values.withUnsafeBufferPointer { other in
+            guard let one = one.baseAddress, let other = other.baseAddress else { return }
+            cblas_sgemm(
+              CblasRowMajor, CblasTrans, CblasNoTrans, Int32(height), Int32(width), Int32(x.rows), 1, one + first,
+              Int32(x.columns), other + second, Int32(y.columns), 1, result.base + first * y.columns + second,
+              Int32(y.columns))
+          }
+        }
+      }
+    }
+  }
+
+  /// x · M for a few rows x and a matrix `[x.columns, x.columns]`, on the calling thread.
+  public static func product(_ x: Matrix, columnsOf matrix: [Float]) -> Matrix {
+    precondition(matrix.count == x.columns * x.columns, "\(matrix.count) values for \(x.columns) columns")
+    singleThreaded
+    return Matrix(rows: x.rows, columns: x.columns) { result in
+      guard let target = result.baseAddress else { return }
+      cblas_sgemm(
+        CblasRowMajor, CblasNoTrans, CblasNoTrans, Int32(x.rows), Int32(x.columns), Int32(x.columns), 1, x.values,
+        Int32(x.columns), matrix, Int32(x.columns), 0, target, Int32(x.columns))
+    }
+  }
 }
