@@ -154,7 +154,9 @@ struct PropagatedRounding {
     // What the rows should give: from the exact inputs, and what the stream has lost.
     var wanted = MatrixProduct.product(judged.exact, transposed: sample)
     if let lost = judged.lost {
-      for row in 0..<wanted.rows { for (place, output) in picked.enumerated() { wanted[row, place] += lost[row, output] } }
+      for row in 0..<wanted.rows {
+        for (place, output) in picked.enumerated() { wanted[row, place] += lost[row, output] }
+      }
     }
     let shrink = weight.shrink.map { shrink in
       let groups = shrink.count / source.outFeatures
@@ -185,7 +187,7 @@ struct PropagatedRounding {
       }
     let plain = RoundToNearest.quantized(
       target, as: scheme.weights, scaleType: weight.storedType, shrink: weight.shrink)
-    return FeedbackRounding.rounded(plain, target, factor: factor, channelFactors: nil)
+    return FeedbackRounding.refitted(plain, target, factor: factor, channelFactors: nil)
   }
 
   private static func sum(_ rows: Matrix, _ moved: Matrix, share: Float) -> Matrix {
