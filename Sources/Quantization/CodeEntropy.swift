@@ -15,8 +15,8 @@ public struct CodeEntropy: Hashable, Sendable {
 }
 
 extension QuantizedTensor {
-  /// The class of each column of codes: 0 for zeros alone, else one class for each quarter octave of their root mean
-  /// square.
+  /// The class of each column of codes: 0 for zeros alone, else one class for each eighth of an octave of their root
+  /// mean square.
   ///
   /// Codes of one class are distributed alike, so columns are stored by class. Computed without logarithms: the same on
   /// every machine.
@@ -31,26 +31,25 @@ extension QuantizedTensor {
     }
     return squares.map { sum in
       guard sum > 0 else { return 0 }
-      // A quarter octave of the root is one octave of the mean square's square.
+      // An eighth of an octave of the root is one octave of the mean square's fourth power.
       let mean = Double(sum) / Double(outFeatures)
-      return UInt8(clamping: max(1, Int((mean * mean).exponent) + Self.classOfOne))
+      let fourth = mean * mean * (mean * mean)
+      return UInt8(clamping: max(1, Int(fourth.exponent) + Self.classOfOne))
     }
   }
 
   /// The class of columns whose codes have a mean square of 1.
-  private static var classOfOne: Int { 64 }
+  private static var classOfOne: Int { 128 }
 
-  /// Columns of codes in the order in which they are stored: by class, then as they come.
-  public static func storedOrder(_ classes: [UInt8]) -> [Int] {
-    var places = [Int](repeating: 0, count: 257)
-    for value in classes { places[Int(value) + 1] += 1 }
-    for value in 1...256 { places[value] += places[value - 1] }
-    var order = [Int](repeating: 0, count: classes.count)
-    for (column, value) in classes.enumerated() {
-      order[places[Int(value)]] = column
-      places[Int(value)] += 1
+  /// The place at which each column of codes is stored: columns come by class, those of one class in their order.
+  public static func storedPlaces(_ classes: [UInt8]) -> [Int] {
+    var next = [Int](repeating: 0, count: 257)
+    for value in classes { next[Int(value) + 1] += 1 }
+    for value in 1...256 { next[value] += next[value - 1] }
+    return classes.map { value in
+      next[Int(value)] += 1
+      return next[Int(value)] - 1
     }
-    return order
   }
 
   /// The entropy of the codes, further columns included, over the number of weights.

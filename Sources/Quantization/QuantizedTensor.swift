@@ -55,6 +55,8 @@ public struct QuantizedTensor: Sendable {
 
   /// Columns of codes: the input features, and further ones that read some of them again.
   public var codeColumns: Int { columns?.gains.count ?? inFeatures }
+  /// How many of them are beyond the input features.
+  public var splitColumns: Int { columns?.sources.count ?? 0 }
 
   /// Bits that the stored codes, scales and zero points take, by the widths of their types; gains take a byte, sources
   /// of further columns four.
