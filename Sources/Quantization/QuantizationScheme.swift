@@ -30,6 +30,8 @@ public enum Granularity: Hashable, Sendable {
   case perGroup(size: Int)
   /// Rectangles of the weight matrix; those at the edges may be smaller.
   case perBlock(rows: Int, columns: Int)
+  /// A scale is the product of one of the output feature and one of the input feature.
+  case perRowAndColumn
 }
 
 /// How the weights of a linear are stored.
@@ -101,6 +103,11 @@ extension QuantizationScheme {
   public static let fp8Block = QuantizationScheme(
     name: "FP8_BLOCK", weights: WeightQuantization(.float8E4M3, .perBlock(rows: 128, columns: 128)),
     activations: .dynamicPerGroup(.float8E4M3, size: 128))
+
+  /// Integers of any size with a gain a row and a gain a column, entropy-coded; a code is stored in 8 or 4 bits.
+  public static func entropyCoded(bits: Int) -> QuantizationScheme {
+    QuantizationScheme(name: "EC", weights: WeightQuantization(.int(bits: bits), .perRowAndColumn))
+  }
 
   /// Every preset, in the order they are listed to people.
   public static let all: [QuantizationScheme] = [.w4a16Asymmetric, .w4a16, .w8a16, .fp8Dynamic, .fp8Block, .fp8]

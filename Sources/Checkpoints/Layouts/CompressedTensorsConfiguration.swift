@@ -99,6 +99,7 @@ public struct CompressedTensorsConfiguration: Sendable {
       strategy = format(of: weights) == .nvidiaFloat4 ? "tensor_group" : "group"
       group = .integer(size)
     case .perBlock(let rows, let columns): (strategy, block) = ("block", [.integer(rows), .integer(columns)])
+    case .perRowAndColumn: preconditionFailure("compressed-tensors has no gains of columns")
     }
     var result = arguments(
       weights.format, symmetric: weights.isSymmetric, strategy: strategy, group: group, block: block, dynamic: false,

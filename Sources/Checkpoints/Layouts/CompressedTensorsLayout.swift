@@ -49,6 +49,7 @@ public enum CompressedTensorsLayout {
   /// - Precondition: the codes are integers or float8; those of float4 are copied as they are stored.
   public static func encode(_ weight: QuantizedTensor, linear: String) -> [(name: String, tensor: Tensor)] {
     precondition(weight.quantization.format != .float4E2M1, "float4 codes are copied, not encoded")
+    precondition(weight.columns == nil, "compressed-tensors has no gains of columns")
     let grid = weight.grid
     let scale = Tensor(scaleShape(weight.quantization, grid), floats: weight.scales, as: weight.scaleType)
     guard case .int(let bits) = weight.quantization.format else {
@@ -171,7 +172,7 @@ public enum CompressedTensorsLayout {
     switch quantization.granularity {
     case .perTensor: [[], [1], [1, 1]]
     case .perChannel: [[grid.rowGroups], [grid.rowGroups, 1]]
-    case .perGroup, .perBlock: [[grid.rowGroups, grid.columnGroups]]
+    case .perGroup, .perBlock, .perRowAndColumn: [[grid.rowGroups, grid.columnGroups]]
     }
   }
 
