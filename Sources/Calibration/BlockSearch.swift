@@ -152,7 +152,8 @@ struct BlockSearch {
 
   private func isClipped(_ name: String) -> Bool {
     guard let method = quantizer.methods[name], method != .roundToNearest,
-      case .int(let bits)? = quantizer.schemes[name]?.weights.format
+      let weights = quantizer.schemes[name]?.weights, weights.granularity != .perRowAndColumn,
+      case .int(let bits) = weights.format
     else { return false }
     return bits < 8
   }
@@ -164,13 +165,15 @@ struct BlockSearch {
   /// A weight's codes, rounded with feedback; `nil` where rounding each weight by itself is better.
   private func fedBack(_ name: String, _ weight: PreparedWeight) -> QuantizedTensor? {
     let reads = layer.layout.linear(name)?.reads ?? name
-    guard weight.scheme != nil, let first = initial[name],
-      let choice = factors.choice(reads, statistics(name), heldOut: heldOutInput(name), weight: first)
-    else { return nil }
-    var plain = weight
-    plain.rounded = nil
-    return FeedbackRounding.rounded(
-      plain.quantized(), weight.scaled, factor: choice.factor, channelFactors: weight.columnFactors)
+    guard weight.scheme != nil, let first = initial[name] else { return nil }
+    let seen = statistics(name)
+    if let choice = factors.choice(reads, seen, heldOut: heldOutInput(name), weight: first) {
+      return weight.rounded(weight.scaled, factor: choice.factor, channelFactors: weight.columnFactors)
+    }
+    // Steps of entropy-coded columns follow their inputs, also where nothing is known of how those go together.
+    guard weight.coding != nil else { return nil }
+    let factor = MomentFactor(uncorrelated: seen.squares.map { $0.squareRoot() })
+    return weight.rounded(weight.scaled, factor: factor, channelFactors: nil)
   }
 
   private func search(_ fold: Fold) -> Plan {

@@ -9,6 +9,8 @@ public struct LayerQuantizer: Sendable {
   let methods: [String: Method]
   /// Element type of integer scales, norms and biases as they are stored.
   let storedType: DType
+  /// How finely entropy-coded linears are coded.
+  let codings: [String: EntropyCoding]
   /// Linears whose weights stay exactly as they are, so that nothing can be folded into or out of them.
   let pinned: Set<String>
 
@@ -18,15 +20,17 @@ public struct LayerQuantizer: Sendable {
   ///   - schemes: how each linear is stored; full precision where there is none.
   ///   - methods: how each is prepared; ``Method/roundToNearest`` where there is none.
   ///   - storedType: the checkpoint's own type: BF16, F16 or F32.
+  ///   - codings: how finely linears are coded whose scheme is entropy-coded.
   ///   - pinned: linears whose weights stay exactly as they are.
   public init(
     layer: DecoderLayer, schemes: [String: QuantizationScheme], methods: [String: Method], storedType: DType,
-    pinned: Set<String> = []
+    codings: [String: EntropyCoding] = [:], pinned: Set<String> = []
   ) {
     self.layer = layer
     self.schemes = schemes
     self.methods = methods
     self.storedType = storedType
+    self.codings = codings
     self.pinned = pinned
   }
 
@@ -46,7 +50,9 @@ public struct LayerQuantizer: Sendable {
   func initial(_ linear: Linear, _ name: String) -> PreparedWeight {
     let scheme = schemes[name]
     let type = scheme.map { Self.scaleType($0, storedType) } ?? linear.rows.storedType
-    return PreparedWeight(linear.rows, scheme: scheme, storedType: type)
+    var result = PreparedWeight(linear.rows, scheme: scheme, storedType: type)
+    result.coding = codings[name]
+    return result
   }
 
   /// Tokens for each channel of a block of second moments below which they are not worth keeping: what few tokens say

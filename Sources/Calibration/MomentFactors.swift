@@ -12,13 +12,12 @@ final class MomentFactors {
   struct Choice {
     let shrinkage: Float
     let factor: MomentFactor
-    /// Squared error of the outputs on held-out tokens, relative to rounding each weight by itself.
-    let relativeError: Double
   }
 
   /// Values of ρ that are tried; 1 would be no feedback at all.
   static let shrinkages: [Float] = [0.03, 0.1, 0.3]
-  private static let sampledRows = 64
+  static let sampledRows = 64
+  private static let fewestTokens = 32
   private var choices: [String: Choice?] = [:]
 
   /// The factor for an input; `nil` if rounding each weight by itself is better on held-out tokens.
@@ -39,36 +38,31 @@ final class MomentFactors {
   func chosen(_ key: String) -> Choice? { choices[key] ?? nil }
 
   private func search(_ statistics: InputStatistics, _ input: Matrix?, _ weight: PreparedWeight) -> Choice? {
-    guard let input, input.rows >= 32, let scheme = weight.scheme else {
-      let middle = Self.shrinkages[Self.shrinkages.count / 2]
-      return statistics.factor(shrinkage: middle).map { Choice(shrinkage: middle, factor: $0, relativeError: 1) }
+    let middle = Self.shrinkages[Self.shrinkages.count / 2]
+    func only(_ shrinkage: Float) -> Choice? {
+      statistics.factor(shrinkage: shrinkage).map { Choice(shrinkage: shrinkage, factor: $0) }
     }
-    // Rows from all parts of the matrix; what holds for them holds for the others.
-    let source = weight.scaled
-    let step = max(1, source.outFeatures / Self.sampledRows)
-    let picked = Array(stride(from: 0, to: source.outFeatures, by: step).prefix(Self.sampledRows))
-    let sample = Matrix(
-      rows: picked.count, columns: source.inFeatures,
-      values: picked.flatMap { source.rows($0..<$0 + 1).values })
-    let granularity: Granularity =
-      if case .perGroup = scheme.weights.granularity { scheme.weights.granularity } else { .perChannel }
-    let quantization = WeightQuantization(
-      scheme.weights.format, granularity, isSymmetric: scheme.weights.isSymmetric)
-    let plain = RoundToNearest.quantized(sample, as: quantization, scaleType: weight.storedType)
-    func error(_ tensor: QuantizedTensor) -> Double {
-      let values = zip(tensor.dequantized().values, sample.values).map { $0 - $1 }
-      let difference = Matrix(rows: sample.rows, columns: sample.columns, values: values)
+    guard let input, input.rows >= Self.fewestTokens, weight.scheme != nil else { return only(middle) }
+    let sample = weight.sampled(weight.sampledRows(Self.sampledRows))
+    let rows = sample.source.matrix()
+    func merit(_ tensor: QuantizedTensor) -> Double {
+      let difference = Matrix(
+        rows: rows.rows, columns: rows.columns, values: zip(tensor.dequantized().values, rows.values).map { $0 - $1 })
       let output = MatrixProduct.product(input, transposed: difference)
-      return ck_sum_of_squares(output.values, output.values.count)
+      let error = ck_sum_of_squares(output.values, output.values.count)
+      // Of entropy-coded weights half the error is worth half a bit; the others all have the same bits.
+      guard weight.coding != nil else { return error }
+      return error * MathFunctions.power(4, tensor.codeEntropy.byClass)
     }
-    let before = error(plain)
     var best: Choice?
+    var least =
+      weight.coding == nil
+      ? merit(sample.quantized()) : .infinity
     for shrinkage in Self.shrinkages {
-      guard let factor = statistics.factor(shrinkage: shrinkage) else { continue }
-      let after = error(FeedbackRounding.rounded(plain, WeightRows(sample), factor: factor, channelFactors: nil))
-      let relative = before > 0 ? after / before : 1
-      guard relative < min(1, best?.relativeError ?? 1) else { break }
-      best = Choice(shrinkage: shrinkage, factor: factor, relativeError: relative)
+      guard let choice = only(shrinkage) else { continue }
+      let found = merit(sample.rounded(sample.source, factor: choice.factor, channelFactors: nil))
+      guard found < least else { break }
+      (best, least) = (choice, found)
     }
     return best
   }

@@ -18,6 +18,8 @@ public struct PreparedWeight: Sendable {
   public var rowDivisors: [Float]?
   /// Factor of each group's range.
   public var shrink: [Float]?
+  /// How finely it is coded, if by entropy.
+  public var coding: EntropyCoding?
   /// Codes that were rounded with feedback; `nil` rounds each weight by itself.
   public var rounded: QuantizedTensor?
 

@@ -22,7 +22,6 @@ struct PropagatedRounding {
 
   /// Shares of the correction that are tried.
   static let shares: [Float] = [0, 0.5, 1]
-  private static let sampledRows = 64
 
   private var layer: DecoderLayer { quantizer.layer }
 
@@ -144,50 +143,36 @@ struct PropagatedRounding {
   private func round(
     _ weight: PreparedWeight, _ moments: Moments, _ factor: MomentFactor, _ judged: Pair
   ) -> QuantizedTensor? {
-    guard let scheme = weight.scheme else { return nil }
+    guard weight.scheme != nil else { return nil }
     let source = weight.scaled
-    let step = max(1, source.outFeatures / Self.sampledRows)
-    let picked = Array(stride(from: 0, to: source.outFeatures, by: step).prefix(Self.sampledRows))
-    let sample = Matrix(
-      rows: picked.count, columns: source.inFeatures, values: picked.flatMap { source.rows($0..<$0 + 1).values })
-    let moved = Self.correction(sample, rows: picked, moments, factor)
+    let picked = weight.sampledRows(MomentFactors.sampledRows)
+    let sample = weight.sampled(picked)
+    let rows = sample.source.matrix()
+    let moved = Self.correction(rows, rows: picked, moments, factor)
     // What the rows should give: from the exact inputs, and what the stream has lost.
-    var wanted = MatrixProduct.product(judged.exact, transposed: sample)
+    var wanted = MatrixProduct.product(judged.exact, transposed: rows)
     if let lost = judged.lost {
       for row in 0..<wanted.rows {
         for (place, output) in picked.enumerated() { wanted[row, place] += lost[row, output] }
       }
     }
-    let shrink = weight.shrink.map { shrink in
-      let groups = shrink.count / source.outFeatures
-      return picked.flatMap { shrink[$0 * groups..<($0 + 1) * groups] }
-    }
-    let granularity: Granularity =
-      if case .perGroup = scheme.weights.granularity { scheme.weights.granularity } else { .perChannel }
-    let sampled = WeightQuantization(scheme.weights.format, granularity, isSymmetric: scheme.weights.isSymmetric)
     var best = (share: Float(0), error: Double.infinity)
     for share in Self.shares {
-      let target = WeightRows(Self.sum(sample, moved, share: share))
-      let plain = RoundToNearest.quantized(target, as: sampled, scaleType: weight.storedType, shrink: shrink)
-      let rounded = FeedbackRounding.rounded(plain, target, factor: factor, channelFactors: nil)
+      let rounded = sample.rounded(WeightRows(Self.sum(rows, moved, share: share)), factor: factor, channelFactors: nil)
       let output = MatrixProduct.product(judged.quantized, transposed: rounded.dequantized())
       let difference = zip(output.values, wanted.values).map { $0 - $1 }
       let error = ck_sum_of_squares(difference, difference.count)
       if error < best.error { best = (share, error) }
     }
     let share = best.share
-    let target =
-      share == 0
-      ? source
-      : WeightRows(outFeatures: source.outFeatures, inFeatures: source.inFeatures, storedType: .float32) {
-        range, floats in
-        let rows = source.rows(range)
-        let moved = Self.correction(rows, rows: Array(range), moments, factor)
-        _ = floats.update(fromContentsOf: Self.sum(rows, moved, share: share).values)
-      }
-    let plain = RoundToNearest.quantized(
-      target, as: scheme.weights, scaleType: weight.storedType, shrink: weight.shrink)
-    return FeedbackRounding.refitted(plain, target, factor: factor, channelFactors: nil)
+    guard share > 0 else { return weight.rounded(source, factor: factor, channelFactors: nil, refits: true) }
+    let target = WeightRows(outFeatures: source.outFeatures, inFeatures: source.inFeatures, storedType: .float32) {
+      range, floats in
+      let rows = source.rows(range)
+      let moved = Self.correction(rows, rows: Array(range), moments, factor)
+      _ = floats.update(fromContentsOf: Self.sum(rows, moved, share: share).values)
+    }
+    return weight.rounded(target, factor: factor, channelFactors: nil, refits: true)
   }
 
   private static func sum(_ rows: Matrix, _ moved: Matrix, share: Float) -> Matrix {

@@ -85,7 +85,7 @@ extension MomentFactor {
     while last > 0 {
       let first = max(0, last - Self.block)
       ck_feedback_block(&tile, l, first, last)
-      if first > 0 {
+      if first > 0, !isDiagonal {
         cblas_sgemm(
           CblasRowMajor, CblasNoTrans, CblasNoTrans, Int32(tile.rows), Int32(first), Int32(last - first), 1,
           tile.errors + first, Int32(channels), l + first * channels, Int32(channels), 1, tile.owed, Int32(channels))

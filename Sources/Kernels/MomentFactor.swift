@@ -13,6 +13,8 @@ public struct MomentFactor: Sendable {
   public let order: [Int]
   /// √H_jj a channel; 0 for a channel that was always 0.
   public let deviations: [Float]
+  /// Whether nothing is fed back.
+  let isDiagonal: Bool
   /// L, lower triangular, row-major by place; what is above the diagonal is not used.
   let factor: TensorStorage
 
@@ -50,5 +52,30 @@ public struct MomentFactor: Sendable {
     self.channels = channels
     self.order = order
     self.deviations = deviations
+    isDiagonal = false
+  }
+
+  /// The factor of inputs whose channels have nothing to do with each other.
+  ///
+  /// - Parameter deviations: √H_jj a channel.
+  public init(uncorrelated deviations: [Float]) {
+    let channels = deviations.count
+    self.channels = channels
+    order = Array(0..<channels)
+    self.deviations = deviations
+    isDiagonal = true
+    factor = TensorStorage(byteCount: channels * channels * MemoryLayout<Float>.size) { bytes in
+      let values = bytes.assumingMemoryBound(to: Float.self)
+      values.update(repeating: 0)
+      for channel in 0..<channels { values[channel * channels + channel] = 1 }
+    }
+  }
+
+  /// The deviation of each channel, given those that are rounded after it: D·L's diagonal.
+  package var conditionalDeviations: [Float] {
+    let l = factor.bytes.assumingMemoryBound(to: Float.self)
+    var result = [Float](repeating: 0, count: channels)
+    for (place, channel) in order.enumerated() { result[channel] = l[place * channels + place] * deviations[channel] }
+    return result
   }
 }

@@ -13,6 +13,8 @@ public struct DecoderLayer: Sendable {
   public var norms: [String: Norm]
   /// Tensors that are no module's: sinks, corrections of the routing.
   public var vectors: [String: [Float]]
+  /// Changes what a linear gives, by its name within the layer: how much a model minds an error is measured so.
+  public var disturbance: (@Sendable (String, Matrix) -> Matrix)?
   private var linears: [String: Linear]
   private let load: @Sendable (LayerLayout.Linear) throws(ModelError) -> Linear
 
@@ -50,7 +52,8 @@ public struct DecoderLayer: Sendable {
 
   /// Applies a linear and shows it to the tap.
   func apply(_ name: String, _ x: Matrix, _ tap: Tap?) throws(ModelError) -> Matrix {
-    let output = try linear(name)(x)
+    var output = try linear(name)(x)
+    if let disturbance { output = disturbance(name, output) }
     tap?(name, x, output)
     return output
   }

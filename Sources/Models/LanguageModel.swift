@@ -179,15 +179,27 @@ public struct LanguageModel: Sendable {
   }
 
   /// Loads the embedding, kept for as long as the caller needs it.
-  public func embedding() throws(ModelError) -> Embedding {
-    Embedding(table: try linear(names.embedding), multiplier: configuration.embeddingMultiplier)
+  ///
+  /// - Parameter table: other weights in its place.
+  public func embedding(table: Linear? = nil) throws(ModelError) -> Embedding {
+    let own: Linear
+    if let table { own = table } else { own = try linear(names.embedding) }
+    return Embedding(table: own, multiplier: configuration.embeddingMultiplier)
   }
 
   /// Loads the final norm and the head.
-  public func head() throws(ModelError) -> Head {
-    Head(
+  ///
+  /// - Parameter projection: other weights in its place.
+  public func head(projection: Linear? = nil) throws(ModelError) -> Head {
+    let own: Linear
+    if let projection {
+      own = projection
+    } else {
+      own = try linear(configuration.tiesEmbeddings ? names.embedding : names.head)
+    }
+    return Head(
       norm: Norm(configuration.finalNorm, stored: try tensor(names.norm + ".weight").floats()),
-      projection: try linear(configuration.tiesEmbeddings ? names.embedding : names.head),
+      projection: own,
       scale: configuration.logitScale, softcap: configuration.logitSoftcap)
   }
 

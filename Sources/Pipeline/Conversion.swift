@@ -30,7 +30,7 @@ public struct Conversion: Sendable {
             + "quantize it with `quantize MODEL -o OUT`")
       }
       plan = try QuantizationPlan(model, convertingTo: target)
-      if target == .compressedTensors, plan.quantization.groups.isEmpty {
+      if target == .compressedTensors, plan.quantization["config_groups"]?.objectValue?.members.isEmpty ?? true {
         let reason = plan.decodedRemarks.first.map { ": \($0)" } ?? ""
         throw PipelineError.input(
           "\(model.checkpoint.name) holds no codes that compressed-tensors can spell\(reason); convert it to bf16")
@@ -92,7 +92,7 @@ public struct Conversion: Sendable {
 
   private func members() throws -> [ArtifactPlan.Member] {
     var members = try model.checkpoint.members(
-      quantization: target.elementType == nil ? plan.quantization.json() : nil, elementType: target.elementType)
+      quantization: target.elementType == nil ? plan.quantization : nil, elementType: target.elementType)
     // The recipe of an artifact is still how its weights came to be.
     if let recipe = try model.checkpoint.file("recipe.yaml") {
       members.append(.init(name: "recipe.yaml", bytes: recipe))

@@ -25,7 +25,7 @@ struct LayerPass {
 
   init(
     model: LanguageModel, plan: QuantizationPlan, texts: CalibrationTexts?, memory: MemoryPlan, spillFolder: String,
-    quota: Int
+    quota: Int, surveys: Bool = false
   ) throws {
     self.model = model
     self.quota = quota
@@ -52,7 +52,7 @@ struct LayerPass {
     self.states = try CalibrationStates(
       search: try embedded(texts.search, rows: memory.chunkRows), heldOut: try embedded(judged, rows: Int.max),
       reserve: texts.reserve.isEmpty ? nil : try embedded(texts.reserve, rows: memory.chunkRows),
-      passesErrorsOn: feedsBack && !model.configuration.hasExperts)
+      passesErrorsOn: feedsBack && !surveys && !model.configuration.hasExperts)
     model.discardPages()
   }
 
@@ -105,11 +105,12 @@ struct LayerPass {
     return outcome
   }
 
-  private func session(layer index: Int, _ unit: QuantizationPlan.Unit) throws -> LayerSession {
+  private func quantizer(layer index: Int, _ unit: QuantizationPlan.Unit) throws -> LayerQuantizer {
     let layer = try model.layer(index)
     let prefix = model.layerPrefix(index)
     var schemes: [String: QuantizationScheme] = [:]
     var methods: [String: Method] = [:]
+    var codings: [String: EntropyCoding] = [:]
     // Codes that stay as the source has them cannot take channel factors, nor can kept experts that share a tensor.
     var pinned = Set(layer.layout.linears.filter { $0.stack != nil }.map(\.name))
     for step in unit.steps {
@@ -118,6 +119,7 @@ struct LayerPass {
         let local = String(plan.name.dropFirst(prefix.count))
         schemes[local] = plan.scheme
         methods[local] = plan.method
+        codings[local] = plan.coding
         pinned.remove(local)
       case .recode(let plan): pinned.insert(String(plan.name.dropFirst(prefix.count)))
       case .keep, .expand, .stack: break
@@ -125,8 +127,21 @@ struct LayerPass {
     }
     let storedType = try model.scaleBaseType(ofLinear: prefix + layer.layout.linears[0].name)
     let quantizer = LayerQuantizer(
-      layer: layer, schemes: schemes, methods: methods, storedType: storedType, pinned: pinned)
-    return LayerSession(quantizer, states: states, tables: tables, quota: quota)
+      layer: layer, schemes: schemes, methods: methods, storedType: storedType, codings: codings, pinned: pinned)
+    return quantizer
+  }
+
+  /// The curves of a layer's entropy-coded linears, by full name; the hidden states move behind it.
+  func survey(layer index: Int, _ unit: QuantizationPlan.Unit) throws -> [String: RateCurve] {
+    guard let states else { return [:] }
+    let survey = LayerSurvey(try quantizer(layer: index, unit), states: states, tables: tables)
+    let prefix = model.layerPrefix(index)
+    defer { model.discardPages() }
+    return Dictionary(uniqueKeysWithValues: try survey.run().map { (prefix + $0.key, $0.value) })
+  }
+
+  private func session(layer index: Int, _ unit: QuantizationPlan.Unit) throws -> LayerSession {
+    LayerSession(try quantizer(layer: index, unit), states: states, tables: tables, quota: quota)
   }
 
   private func quantize(
@@ -134,6 +149,7 @@ struct LayerPass {
   ) throws {
     guard let scheme = plan.scheme else { return }
     let local = String(plan.name.dropFirst(prefix.count))
+    if scheme.isEntropyCoded { return try code(plan, session, local, write) }
     let scaleType = try QuantizationPlan.storedScaleType(plan, model)
     let tensor: QuantizedTensor
     if let session {
@@ -151,6 +167,23 @@ struct LayerPass {
       let maximum = session?.inputMaximum(local) ?? 0
       let scale = maximum > 0 ? maximum / 448 : 1
       try write(plan.name + ".input_scale", Tensor([1], floats: [scale], as: scaleType))
+    }
+  }
+
+  /// Writes an entropy-coded linear; what no calibration reaches is rounded as if all inputs were alike.
+  private func code(
+    _ plan: LinearPlan, _ session: LayerSession?, _ local: String, _ write: (String, Tensor) throws -> Void
+  ) throws {
+    guard let coding = plan.coding, let bits = plan.scheme?.weights.format.bitWidth else { return }
+    let tensor: QuantizedTensor
+    if let rounded = try session?.weight(local).rounded {
+      tensor = rounded
+    } else {
+      let factor = MomentFactor(uncorrelated: [Float](repeating: 1, count: plan.inFeatures))
+      tensor = EntropyRounding.rounded(try model.linear(plan.name).rows, factor: factor, coding: coding, bits: bits)
+    }
+    for (name, tensor) in EntropyCodedLayout.encode(tensor, linear: plan.name, splitColumns: coding.splitColumns) {
+      try write(name, tensor)
     }
   }
 

@@ -12,6 +12,8 @@ public struct LinearPlan: Sendable {
   public let scheme: QuantizationScheme?
   /// How it is prepared.
   public let method: Method
+  /// How finely it is coded, if by entropy and once that is decided.
+  public var coding: EntropyCoding?
   /// Something a person should know of this linear.
   public let remark: String?
   /// Why it is kept, if it is.
@@ -31,8 +33,15 @@ extension LinearPlan {
   /// The same with something a person should know.
   func with(remark: String) -> LinearPlan {
     LinearPlan(
-      name: name, outFeatures: outFeatures, inFeatures: inFeatures, scheme: scheme, method: method, remark: remark,
-      reason: reason)
+      name: name, outFeatures: outFeatures, inFeatures: inFeatures, scheme: scheme, method: method, coding: coding,
+      remark: remark, reason: reason)
+  }
+
+  /// The same, coded so.
+  func coded(_ scheme: QuantizationScheme, _ coding: EntropyCoding) -> LinearPlan {
+    LinearPlan(
+      name: name, outFeatures: outFeatures, inFeatures: inFeatures, scheme: scheme, method: method, coding: coding,
+      remark: remark, reason: reason)
   }
 }
 
@@ -65,7 +74,13 @@ extension Recipe {
     let plans = candidates.map { linear in
       var (scheme, method, reason): (QuantizationScheme?, Method, String?) = (self.scheme, self.method, nil)
       if linear.isRouter { (scheme, reason) = (nil, "routers stay in full precision") }
-      if let kept = linear.kept, !wanted.contains(where: { $0.matches(linear.name) }) { (scheme, reason) = (nil, kept) }
+      // The entropy-coded profile is for the smallest file: both ends are a large part of it.
+      let isEnd = linear.name == model.names.embedding || linear.name == model.names.head
+      if let kept = linear.kept, !wanted.contains(where: { $0.matches(linear.name) }),
+        !(isEnd && self.scheme.isEntropyCoded)
+      {
+        (scheme, reason) = (nil, kept)
+      }
       for (rule, targets) in rules where targets.contains(where: { $0.matches(linear.name) }) && !linear.isRouter {
         scheme = rule.scheme
         method = rule.method ?? method
@@ -78,6 +93,7 @@ extension Recipe {
         remark =
           "\(linear.columns) columns are not a multiple of the group size; \(fitted.weights.granularity.phrase) instead"
       }
+      if fitted?.isEntropyCoded ?? false { method = .gptq }
       // What is not run feeds nothing that scales could be folded into.
       return LinearPlan(
         name: linear.name, outFeatures: linear.rows, inFeatures: linear.columns, scheme: fitted,

@@ -1,6 +1,7 @@
 internal import Checkpoints
 internal import Models
 internal import Quantization
+internal import StrictJSON
 internal import Tensors
 
 extension QuantizationPlan {
@@ -29,6 +30,12 @@ extension QuantizationPlan {
     case .recode(let plan): return planned(RecodedLinear(plan, model).infos)
     case .quantize(let plan):
       guard let scheme = plan.scheme else { return [] }
+      if scheme.isEntropyCoded {
+        return EntropyCodedLayout.plan(
+          linear: plan.name, bits: scheme.weights.format.bitWidth, outFeatures: plan.outFeatures,
+          inFeatures: plan.inFeatures, splitColumns: plan.coding?.splitColumns ?? 0
+        ).map { ($0.info, $0.compression) }
+      }
       let scaleType = try storedScaleType(plan, model)
       var result = CompressedTensorsLayout.plan(
         linear: plan.name, scheme.weights, outFeatures: plan.outFeatures, inFeatures: plan.inFeatures,
@@ -62,7 +69,8 @@ extension QuantizationPlan {
   }
 
   /// `quantization_config`: one scheme is said the short way, as runtimes know it; several are spelled out.
-  static func configuration(_ units: [Unit], _ model: LanguageModel) -> CompressedTensorsConfiguration {
+  static func configuration(_ units: [Unit], _ model: LanguageModel) -> JSONValue {
+    var coded: [String] = []
     var groups: [(scheme: QuantizationScheme, names: [String])] = []
     var kept: [String] = []
     func add(_ name: String, _ scheme: QuantizationScheme) {
@@ -74,7 +82,9 @@ extension QuantizationPlan {
     }
     for step in units.flatMap(\.steps) {
       switch step {
-      case .quantize(let plan): if let scheme = plan.scheme { add(plan.name, scheme) }
+      case .quantize(let plan):
+        guard let scheme = plan.scheme else { break }
+        if scheme.isEntropyCoded { coded.append(plan.name) } else { add(plan.name, scheme) }
       case .recode(let plan): add(plan.name, RecodedLinear(plan, model).scheme)
       case .expand(let plan): kept.append(plan.name)
       case .stack: break
@@ -88,12 +98,15 @@ extension QuantizationPlan {
       }
     }
     if model.configuration.tiesEmbeddings { kept.append(model.names.head) }
-    let all = kept + groups.flatMap(\.names)
-    let onlyLinears = groups.count == 1 && !groups[0].names.contains(model.names.embedding)
-    return CompressedTensorsConfiguration(
+    let all = kept + coded + groups.flatMap(\.names)
+    let onlyLinears = groups.count == 1 && coded.isEmpty && !groups[0].names.contains(model.names.embedding)
+    let ignore = ModuleNames.compact(kept, among: all)
+    let others = CompressedTensorsConfiguration(
       groups: groups.map {
         .init(scheme: $0.scheme, targets: onlyLinears ? ["Linear"] : ModuleNames.compact($0.names, among: all))
-      }, ignore: ModuleNames.compact(kept, among: all))
+      }, ignore: coded.isEmpty ? ignore : ignore + ModuleNames.compact(coded, among: all))
+    guard !coded.isEmpty else { return others.json() }
+    return EntropyCodedConfiguration(ignore: ignore, others: groups.isEmpty ? nil : others).json()
   }
 }
 

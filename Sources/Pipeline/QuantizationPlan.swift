@@ -1,6 +1,7 @@
 public import Checkpoints
 public import Models
 internal import Quantization
+public import StrictJSON
 internal import Tensors
 
 /// Everything that is decided before the first weight is read: what becomes of each tensor, and what it takes.
@@ -40,7 +41,7 @@ public struct QuantizationPlan: Sendable {
   /// The tensors to be written, in order.
   public let tensors: [ArtifactPlan.PlannedTensor]
   /// `quantization_config` of the result.
-  public let quantization: CompressedTensorsConfiguration
+  public let quantization: JSONValue
   /// The types of tensors in full precision.
   let types: ElementTypes
 
@@ -50,6 +51,13 @@ public struct QuantizationPlan: Sendable {
     guard linears.contains(where: { $0.scheme != nil }) else {
       throw PipelineError.usage("the recipe quantizes no linear of this model")
     }
+    try self.init(model, linears, target: nil)
+  }
+
+  /// The same with entropy-coded linears coded as measurements say.
+  init(_ model: LanguageModel, _ plan: QuantizationPlan, codings: [String: (QuantizationScheme, EntropyCoding)]) throws
+  {
+    let linears = plan.linears.map { linear in codings[linear.name].map { linear.coded($0.0, $0.1) } ?? linear }
     try self.init(model, linears, target: nil)
   }
 

@@ -53,14 +53,16 @@ public struct QuantizationRun: Sendable {
     public let stages: [Report.Stage]
     /// What a person should know.
     public let warnings: [String]
+    /// What was measured of entropy-coded linears before they were coded.
+    let survey: EntropySurvey?
   }
 
   /// The request.
-  public let request: Request
+  public private(set) var request: Request
   /// The source.
   public let model: LanguageModel
-  /// What will be done.
-  public let plan: QuantizationPlan
+  /// What will be done; of entropy-coded linears, how finely is decided once they are measured.
+  public private(set) var plan: QuantizationPlan
   /// Bytes of memory expected at the highest.
   public var expectedMemory: Int { memory.peak }
   /// How the run keeps to the memory it was given.
@@ -127,10 +129,43 @@ public struct QuantizationRun: Sendable {
     return remarks
   }
 
+  /// What an earlier run measured of entropy-coded linears.
+  private var survey: EntropySurvey?
+
+  /// The same run for another rate; what an earlier one has measured is not measured again.
+  public func with(rate: Rate, after outcome: Outcome) -> QuantizationRun {
+    var result = self
+    result.request.recipe.rate = rate
+    result.survey = outcome.survey
+    return result
+  }
+
+  /// Decides how finely entropy-coded linears are coded.
+  private mutating func settleRates(progress: ProgressHandler) throws {
+    guard let texts, request.recipe.usesEntropyCoding else { return }
+    let survey =
+      try survey
+      ?? EntropySurvey(model, plan, texts: texts, memory: memory, spillFolder: spillFolder, progress: progress)
+    self.survey = survey
+    let members = try sideFiles()
+    plan = try QuantizationPlan(
+      model, plan, codings: survey.codings(for: request.recipe.rate ?? Recipe.usualRate, plan, members: members))
+  }
+
   /// Does the work.
   public func execute(progress: ProgressHandler = { _ in }) throws -> Outcome {
     do {
       var clock = StageClock()
+      guard request.recipe.usesEntropyCoding else { return try execute(&clock, progress: progress) }
+      var settled = self
+      try settled.settleRates(progress: progress)
+      clock.finish("measure rates and sensitivities")
+      return try settled.execute(&clock, progress: progress)
+    } catch { throw PipelineError.wrapping(error) }
+  }
+
+  private func execute(_ clock: inout StageClock, progress: ProgressHandler) throws -> Outcome {
+    do {
       progress(ProgressEvent("digest", done: 0, of: 1, "reading \(model.checkpoint.name)"))
       // Damage is found now, while the bytes come by, not after hours, when the last layer is reached.
       let digest = try model.checkpoint.contentDigest { name, tensor in
@@ -179,7 +214,7 @@ public struct QuantizationRun: Sendable {
   }
 
   private func sideFiles() throws -> [ArtifactPlan.Member] {
-    try model.checkpoint.members(quantization: plan.quantization.json())
+    try model.checkpoint.members(quantization: plan.quantization)
       + [ArtifactPlan.Member(name: "recipe.yaml", bytes: Array(recipeText.utf8))]
   }
 
@@ -239,7 +274,7 @@ public struct QuantizationRun: Sendable {
     return Outcome(
       summary: summary, folds: outcomes.flatMap(\.reportedFolds), experts: experts(outcomes),
       ledger: try plan.ledger(model, folded: Set(outcomes.flatMap(\.folded))), calibration: calibration,
-      sourceDigest: digest, stages: clock.stages, warnings: remarks)
+      sourceDigest: digest, stages: clock.stages, warnings: remarks, survey: survey)
   }
 
   private func experts(_ outcomes: [UnitOutcome]) -> Report.Experts? {

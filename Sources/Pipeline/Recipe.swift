@@ -27,6 +27,8 @@ public struct Recipe: Sendable {
   public var scheme: QuantizationScheme
   /// How they are prepared.
   public var method: Method
+  /// What is wanted of entropy-coded weights; `nil` is 4 bits a weight.
+  public var rate: Rate?
   /// Linears that stay as they are, patterns as in rules.
   public var ignore: [String]
   /// `lm_head` or `model.embed_tokens`, to be quantized as well.
@@ -44,12 +46,13 @@ public struct Recipe: Sendable {
 
   /// A recipe; by default AWQ to 4-bit integers with zero points.
   public init(
-    scheme: QuantizationScheme = .w4a16Asymmetric, method: Method = .awq, ignore: [String] = [],
+    scheme: QuantizationScheme = .w4a16Asymmetric, method: Method = .awq, rate: Rate? = nil, ignore: [String] = [],
     include: [String] = [], rules: [Rule] = [], calibration: [String] = ["builtin"], samples: Int = 128,
     sequenceLength: Int = 512, expertTokens: Int = 128
   ) {
     self.scheme = scheme
     self.method = method
+    self.rate = rate
     self.ignore = ignore
     self.include = include
     self.rules = rules
@@ -62,6 +65,7 @@ public struct Recipe: Sendable {
   /// Whether anything needs texts: a search, or static activation scales.
   public var needsCalibration: Bool {
     let schemes = [scheme] + rules.compactMap(\.scheme)
+    if usesEntropyCoding { return true }
     let methods = [method] + rules.compactMap(\.method)
     if methods.contains(where: \.feedsBack) { return true }
     return schemes.contains { scheme in
@@ -70,6 +74,9 @@ public struct Recipe: Sendable {
       return false
     }
   }
+
+  /// Whether some linears are entropy-coded.
+  public var usesEntropyCoding: Bool { ([scheme] + rules.compactMap(\.scheme)).contains { $0.isEntropyCoded } }
 
   /// All that decides the artifact's bytes, in a fixed order.
   public var json: JSONValue {
@@ -86,6 +93,13 @@ public struct Recipe: Sendable {
           ]
         }),
     ]
+    if usesEntropyCoding {
+      switch rate ?? Self.usualRate {
+      case .bits(let bits): object["bits"] = .real(bits)
+      case .bytes(let bytes): object["target_size"] = .integer(bytes)
+      case .divergence(let limit): object["max_kl"] = .real(limit)
+      }
+    }
     if needsCalibration {
       object["calibration"] = [
         "texts": .array(calibration.map { .string(String($0.split(separator: "/").last ?? "")) }),
@@ -95,6 +109,9 @@ public struct Recipe: Sendable {
     }
     return .object(object)
   }
+
+  /// The rate of entropy-coded weights unless another is given.
+  static let usualRate = Rate.bits(4)
 
   private static func groupSize(_ scheme: QuantizationScheme) -> JSONValue {
     switch scheme.weights.granularity {

@@ -109,12 +109,16 @@ extension QuantizationScheme {
     QuantizationScheme(name: "EC", weights: WeightQuantization(.int(bits: bits), .perRowAndColumn))
   }
 
+  /// Whether weights are integers of any size with gains of rows and columns.
+  public var isEntropyCoded: Bool { weights.granularity == .perRowAndColumn }
+
   /// Every preset, in the order they are listed to people.
   public static let all: [QuantizationScheme] = [.w4a16Asymmetric, .w4a16, .w8a16, .fp8Dynamic, .fp8Block, .fp8]
 
   /// The preset of a name, in any case and with hyphens for underscores.
   public static func named(_ name: String) -> QuantizationScheme? {
     let wanted = name.uppercased().map { $0 == "-" ? "_" : $0 }
+    if wanted == ["E", "C"] { return .entropyCoded(bits: 8) }
     return all.first { $0.name == String(wanted) }
   }
 

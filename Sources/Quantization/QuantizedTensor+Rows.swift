@@ -1,9 +1,16 @@
+internal import Kernels
 public import Tensors
 
 extension QuantizedTensor {
   /// The weights that the codes stand for, expanded when they are read.
   public var rows: WeightRows {
-    WeightRows(outFeatures: outFeatures, inFeatures: inFeatures, storedType: .float32) { [self] range, floats in
+    if columns != nil {
+      let packed = packed()
+      return WeightRows(outFeatures: outFeatures, inFeatures: inFeatures, storedType: .float32) { range, floats in
+        _ = floats.update(fromContentsOf: packed.dequantizedRows(range).values)
+      }
+    }
+    return WeightRows(outFeatures: outFeatures, inFeatures: inFeatures, storedType: .float32) { [self] range, floats in
       let grid = grid
       let numbers: [Float]? =
         switch quantization.format {

@@ -16,8 +16,18 @@ struct RecipeOptions: ParsableArguments {
       valueName: "name"))
   var scheme: String?
 
-  @Option(help: ArgumentHelp("How weights are prepared: awq, or rtn (round to nearest).", valueName: "name"))
+  @Option(
+    help: ArgumentHelp(
+      "How weights are prepared: " + Method.allCases.map(\.rawValue).joined(separator: ", ")
+        + " (rtn rounds to nearest, gptq feeds errors back).", valueName: "name"))
   var method: String?
+
+  @Option(
+    help: ArgumentHelp("With EC: mean bits a weight of the layers' linears, such as 3.6 (default 4).", valueName: "x"))
+  var bits: Double?
+
+  @Option(help: ArgumentHelp("With EC: the artifact's size at most, such as 3.2G.", valueName: "size"))
+  var targetSize: ByteCount?
 
   @Option(
     help: ArgumentHelp(
@@ -68,7 +78,8 @@ struct RecipeOptions: ParsableArguments {
     if let scheme {
       guard let found = QuantizationScheme.named(scheme) else {
         throw PipelineError.usage(
-          "--scheme \(scheme) is not known; known are \(QuantizationScheme.all.map(\.name).joined(separator: ", "))")
+          "--scheme \(scheme) is not known; known are "
+            + "\(QuantizationScheme.all.map(\.name).joined(separator: ", ")), EC")
       }
       result.scheme = found
     }
@@ -83,10 +94,12 @@ struct RecipeOptions: ParsableArguments {
     }
     if let method {
       guard let found = Method(rawValue: method.lowercased()) else {
-        throw PipelineError.usage("--method \(method) is not known; known are awq, rtn")
+        throw PipelineError.usage(
+          "--method \(method) is not known; known are \(Method.allCases.map(\.rawValue).joined(separator: ", "))")
       }
       result.method = found
     }
+    try addRate(to: &result)
     result.ignore += ignore
     result.include += include
     if !calibration.isEmpty { result.calibration = calibration }
@@ -97,6 +110,21 @@ struct RecipeOptions: ParsableArguments {
       result.expertTokens = expertTokens
     }
     return result
+  }
+
+  private func addRate(to recipe: inout Recipe) throws {
+    guard bits != nil || targetSize != nil else { return }
+    guard recipe.usesEntropyCoding else {
+      throw PipelineError.usage("--bits and --target-size are for --scheme EC; \(recipe.scheme.name) has its own bits")
+    }
+    guard bits == nil || targetSize == nil else {
+      throw PipelineError.usage("--bits and --target-size say the same thing; give one of them")
+    }
+    if let bits {
+      guard (1...8).contains(bits) else { throw PipelineError.usage("--bits \(bits): expected 1 to 8") }
+      recipe.rate = .bits(bits)
+    }
+    if let targetSize { recipe.rate = .bytes(targetSize.bytes) }
   }
 
   private func positive(_ value: Int, _ option: String) throws -> Int {
@@ -123,6 +151,8 @@ struct Run: ParsableCommand {
       EXAMPLES
         quantize ./llama -o llama.tar.zst
         quantize ./llama -o fp8.tar.zst --scheme FP8_DYNAMIC --max-kl 0.01
+        quantize ./llama -o small.tar.zst --scheme EC --bits 3.6
+        quantize ./llama -o small.tar.zst --scheme EC --max-kl 0.02
         quantize ./llama -o llama/ --group-size 64 --ignore 're:.*down_proj'
         quantize Qwen/Qwen2.5-0.5B -o q.tar.zst --calibration chats.jsonl
         quantize ./llama --adapter ./my-lora -o llama-mine.tar.zst
@@ -175,6 +205,10 @@ struct Run: ParsableCommand {
     request.resumes = resume
     request.maximumMemory = maxMemory?.bytes
     let progress = work.progress()
+    // Without another rate the limit is one: the smallest file that holds it is looked for.
+    if request.recipe.usesEntropyCoding, request.recipe.rate == nil, let limit = gate.maxKL {
+      request.recipe.rate = .divergence(limit)
+    }
     let run = try QuantizationRun(request)
     var verification = Verification.Request(reference: model, candidate: Output.trimmed(output))
     textOptions.apply(to: &verification)
@@ -192,9 +226,9 @@ struct Run: ParsableCommand {
     // A file stays until its successor is whole; a folder cannot be replaced so.
     if force && output.hasSuffix("/") { try Output.remove(output) }
     for remark in run.remarks { progress.note(remark) }
-    let outcome = try run.execute(progress: progress.show)
     let path = Output.trimmed(output)
     guard !noVerify else {
+      let outcome = try made(run, progress).outcome
       progress.finish()
       if work.json {
         print(
@@ -207,13 +241,7 @@ struct Run: ParsableCommand {
       }
       return
     }
-    var found: Report
-    do { found = try Verification.run(verification, progress: progress.show) } catch PipelineError.interrupted(let what)
-    {
-      throw PipelineError.interrupted(
-        "\(what); \(path) is complete, compare it with `quantize verify \(model) \(path)`")
-    }
-    found.add(outcome, of: run)
+    let found = try report(of: run, verification, progress)
     progress.finish()
     let folder = report ?? ReportFolder.beside(output)
     try ReportFolder.write(found, to: folder)
