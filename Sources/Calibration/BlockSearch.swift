@@ -192,7 +192,25 @@ struct BlockSearch {
       }
       block.weights[name]?.shrink = clips.found[key]
     }
+    for name in names where isScaledByError(name) {
+      let factors = block.weights[name]?.columnFactors
+      block.weights[name]?.scaling = scaling(name, factors: factors)
+    }
     return block
+  }
+
+  private func isScaledByError(_ name: String) -> Bool {
+    (quantizer.methods[name] ?? .roundToNearest) != .roundToNearest
+      && quantizer.schemes[name]?.weights.format.isFloat ?? false
+  }
+
+  /// Scales of floats by the expected error of the output, inputs being divided by the columns' factors.
+  private func scaling(_ name: String, factors: [Float]?) -> FloatScaling {
+    let seen = statistics(name)
+    var squares = ClipSearch.shrunk(seen.squares, tokens: seen.weight).squares
+    guard squares.count == initial[name]?.source.inFeatures else { return FloatScaling(.leastError(importance: nil)) }
+    if let factors { squares = zip(squares, factors).map { $0 / ($1 * $1) } }
+    return FloatScaling(.leastError(importance: squares))
   }
 
   /// The layer as a runtime would load it.

@@ -18,6 +18,8 @@ public struct PreparedWeight: Sendable {
   public var rowDivisors: [Float]?
   /// Factor of each group's range.
   public var shrink: [Float]?
+  /// How scales of floats are chosen.
+  public var scaling = FloatScaling.largest
 
   /// Weights as the source has them.
   public init(_ source: WeightRows, scheme: QuantizationScheme?, storedType: DType) {
@@ -53,7 +55,8 @@ public struct PreparedWeight: Sendable {
   /// The weights that what is stored stands for.
   public var stored: WeightRows {
     if let scheme {
-      return RoundToNearest.rounded(scaled, as: scheme.weights, scaleType: storedType, shrink: shrink)
+      return RoundToNearest.rounded(
+        scaled, as: scheme.weights, scaleType: storedType, shrink: shrink, scaling: scaling)
     }
     // Also where nothing is folded: what another layout decodes to need not be a number of the stored type.
     let (scaled, type) = (scaled, storedType)
@@ -69,7 +72,8 @@ public struct PreparedWeight: Sendable {
   /// Codes and scales; only for weights with a scheme.
   public func quantized() -> QuantizedTensor {
     guard let scheme else { preconditionFailure("weights without a scheme are not quantized") }
-    return RoundToNearest.quantized(scaled, as: scheme.weights, scaleType: storedType, shrink: shrink)
+    return RoundToNearest.quantized(
+      scaled, as: scheme.weights, scaleType: storedType, shrink: shrink, scaling: scaling)
   }
 
   /// The weights in full precision, folded.

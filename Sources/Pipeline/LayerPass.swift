@@ -134,7 +134,9 @@ struct LayerPass {
     let scaleType = try QuantizationPlan.storedScaleType(plan, model)
     let tensor: QuantizedTensor
     if let session {
-      tensor = try session.weight(local).quantized()
+      var weight = try session.weight(local)
+      if scheme.weights.scales == .float8 { weight.scaling.sharedMaximum = try sharedMaximum(plan, local, session) }
+      tensor = weight.quantized()
     } else {
       let rows = try model.linear(plan.name).rows
       tensor = RoundToNearest.quantized(rows, as: scheme.weights, scaleType: scaleType)
@@ -149,6 +151,22 @@ struct LayerPass {
       let scale = maximum > 0 ? maximum / 448 : 1
       try write(plan.name + ".input_scale", Tensor([1], floats: [scale], as: scaleType))
     }
+    if scheme.activations == QuantizationScheme.nvfp4.activations {
+      // A divisor, as that of the weights.
+      let maximum = session?.inputMaximum(local) ?? 0
+      let divisor = maximum > 0 ? Float8E4M3.largest * Float4E2M1.largest / maximum : 1
+      try write(plan.name + ".input_global_scale", Tensor([1], floats: [divisor]))
+    }
+  }
+
+  /// The largest weight of all linears that read the same input: runtimes fuse them, and one divisor of scales serves all.
+  private func sharedMaximum(_ plan: LinearPlan, _ local: String, _ session: LayerSession) throws -> Float? {
+    guard let (layer, _) = model.names.place(plan.name), layer < model.layouts.count,
+      let own = model.layouts[layer].linear(local)
+    else { return nil }
+    return try model.layouts[layer].linears
+      .filter { $0.reads == own.reads && $0.expert == own.expert && !$0.isRouter }
+      .map { FloatScales.largestMagnitude(of: try session.weight($0.name).scaled) }.max()
   }
 
   /// Experts in full precision, `[experts, in, out]`: the whole tensor, but the floats of one expert at a time.

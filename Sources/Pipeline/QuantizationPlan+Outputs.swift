@@ -36,6 +36,9 @@ extension QuantizationPlan {
       if case .staticPerTensor = scheme.activations {
         result.append(TensorInfo(name: plan.name + ".input_scale", dtype: scaleType, shape: [1]))
       }
+      if scheme.activations == QuantizationScheme.nvfp4.activations {
+        result.append(TensorInfo(name: plan.name + ".input_global_scale", dtype: .float32, shape: [1]))
+      }
       return planned(result)
     }
   }

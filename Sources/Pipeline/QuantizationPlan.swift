@@ -131,7 +131,7 @@ private struct PlanBuilder {
     for plan in linears {
       guard let stored = model.quantization?.scheme(of: plan.name) else { continue }
       // What is asked for anew is quantized, whatever the source has.
-      guard plan.scheme == nil || plan.scheme?.weights == stored.weights else { continue }
+      guard plan.scheme.map({ stored.weights.serves(as: $0.weights) }) ?? true else { continue }
       if target?.elementType != nil {
         decoded[plan.name] = plan
       } else if let problem = try RecodedLinear(plan, model).problem() {
@@ -176,7 +176,9 @@ private struct PlanBuilder {
 
   mutating func module(_ name: String) {
     let stored = model.quantization?.scheme(of: name)
-    if let plan = plans[name], let scheme = plan.scheme, scheme.weights != stored?.weights || decoded[name] != nil {
+    if let plan = plans[name], let scheme = plan.scheme,
+      decoded[name] != nil || !(stored?.weights.serves(as: scheme.weights) ?? false)
+    {
       steps.append(.quantize(plan))
       for info in model.storedTensors(ofLinear: name) { taken.insert(info.name) }
     } else if let plan = plans[name], stored != nil {

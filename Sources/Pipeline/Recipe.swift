@@ -62,11 +62,10 @@ public struct Recipe: Sendable {
   /// Whether anything needs texts: a search, or static activation scales.
   public var needsCalibration: Bool {
     let schemes = [scheme] + rules.compactMap(\.scheme)
-    let searches = ([method] + rules.compactMap(\.method)).contains(.awq)
+    let searches = ([method] + rules.compactMap(\.method)).contains { $0 != .roundToNearest }
     return schemes.contains { scheme in
       if case .staticPerTensor = scheme.activations { return true }
-      if case .int = scheme.weights.format { return searches }
-      return false
+      return searches || scheme.activations == QuantizationScheme.nvfp4.activations
     }
   }
 

@@ -22,7 +22,7 @@ struct RecodedLinear {
   var scheme: QuantizationScheme {
     let needsScale: Bool =
       switch stored.activations {
-      case .staticPerTensor, .dynamicPerGroup(.float4E2M1, _): true
+      case .staticPerTensor, .dynamicPerGroup(.float4E2M1, 16): true
       case .none, .dynamicPerToken, .dynamicPerGroup: false
       }
     guard needsScale, inputScale == nil else { return stored }
@@ -114,7 +114,7 @@ struct RecodedLinear {
     let (part, others, type): (String, [String], DType?)
     switch stored.activations {
     case .staticPerTensor: (part, others, type) = (".input_scale", [".activation_scale"], nil)
-    case .dynamicPerGroup(.float4E2M1, _): (part, others, type) = (".input_global_scale", [".input_scale"], .float32)
+    case .dynamicPerGroup(.float4E2M1, 16): (part, others, type) = (".input_global_scale", [".input_scale"], .float32)
     case .none, .dynamicPerToken, .dynamicPerGroup: return nil
     }
     for name in [part] + others {
@@ -125,5 +125,13 @@ struct RecodedLinear {
       return (plan.name + part, info.name, type ?? info.dtype, part == ".input_global_scale" && name != part)
     }
     return nil
+  }
+}
+
+extension WeightQuantization {
+  /// Whether weights stored so are what was asked for: powers of two are ordinary scales too.
+  func serves(as wanted: WeightQuantization) -> Bool {
+    guard case .perBlock = granularity, scales == .powerOfTwo, wanted.scales == .real else { return self == wanted }
+    return format == wanted.format && granularity == wanted.granularity
   }
 }

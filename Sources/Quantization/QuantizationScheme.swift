@@ -1,3 +1,5 @@
+public import Tensors
+
 /// How one number is stored.
 public enum NumberFormat: Hashable, Sendable {
   /// A signed integer of 2 to 8 bits.
@@ -32,6 +34,16 @@ public enum Granularity: Hashable, Sendable {
   case perBlock(rows: Int, columns: Int)
 }
 
+/// What numbers scales may be.
+public enum ScaleFormat: Hashable, Sendable {
+  /// Those of an ordinary element type.
+  case real
+  /// Powers of two: UE8M0, eight bits of exponent and nothing else (OCP MX specification).
+  case powerOfTwo
+  /// float8 E4M3, divided by one float32 for the whole matrix (NVFP4).
+  case float8
+}
+
 /// How the weights of a linear are stored.
 public struct WeightQuantization: Hashable, Sendable {
   /// How one weight is stored.
@@ -40,13 +52,34 @@ public struct WeightQuantization: Hashable, Sendable {
   public let granularity: Granularity
   /// Whether zero is at code 0; otherwise each scale has a zero point.
   public let isSymmetric: Bool
+  /// What numbers the scales may be.
+  public let scales: ScaleFormat
 
-  /// A storage of weights; float formats are always symmetric.
+  /// Weights with ordinary scales; float formats are always symmetric.
   public init(_ format: NumberFormat, _ granularity: Granularity, isSymmetric: Bool = true) {
     precondition(isSymmetric || !format.isFloat, "float weights have no zero point")
     self.format = format
     self.granularity = granularity
     self.isSymmetric = isSymmetric
+    scales = .real
+  }
+
+  /// Symmetric weights whose scales are of a format.
+  public init(_ format: NumberFormat, _ granularity: Granularity, scales: ScaleFormat) {
+    precondition(format.isFloat || scales == .real, "integers have ordinary scales")
+    self.format = format
+    self.granularity = granularity
+    isSymmetric = true
+    self.scales = scales
+  }
+
+  /// The element type that scales are stored in, where ordinary ones are of a type.
+  public func scaleType(ordinary type: DType) -> DType {
+    switch (scales, granularity) {
+    case (.float8, _): .float8E4M3
+    case (.powerOfTwo, .perGroup): .float8E8M0
+    case (.real, _), (.powerOfTwo, _): type
+    }
   }
 }
 
@@ -102,8 +135,35 @@ extension QuantizationScheme {
     name: "FP8_BLOCK", weights: WeightQuantization(.float8E4M3, .perBlock(rows: 128, columns: 128)),
     activations: .dynamicPerGroup(.float8E4M3, size: 128))
 
+  /// float8 in blocks of 128 × 128 with powers of two for scales, as DeepSeek-V3.1 has them.
+  public static let fp8BlockPowers = QuantizationScheme(
+    name: "FP8_BLOCK_UE8M0",
+    weights: WeightQuantization(.float8E4M3, .perBlock(rows: 128, columns: 128), scales: .powerOfTwo),
+    activations: .dynamicPerGroup(.float8E4M3, size: 128))
+  /// float8 with a power of two for each 32 weights of a row.
+  public static let mxfp8A16 = QuantizationScheme(
+    name: "MXFP8A16", weights: WeightQuantization(.float8E4M3, .perGroup(size: 32), scales: .powerOfTwo))
+  /// The same, activations scaled alike.
+  public static let mxfp8 = QuantizationScheme(
+    name: "MXFP8", weights: mxfp8A16.weights, activations: .dynamicPerGroup(.float8E4M3, size: 32))
+  /// float4 with a power of two for each 32 weights of a row.
+  public static let mxfp4A16 = QuantizationScheme(
+    name: "MXFP4A16", weights: WeightQuantization(.float4E2M1, .perGroup(size: 32), scales: .powerOfTwo))
+  /// The same, activations scaled alike.
+  public static let mxfp4 = QuantizationScheme(
+    name: "MXFP4", weights: mxfp4A16.weights, activations: .dynamicPerGroup(.float4E2M1, size: 32))
+  /// float4 with a float8 scale for each 16 weights of a row, and one number for all.
+  public static let nvfp4A16 = QuantizationScheme(
+    name: "NVFP4A16", weights: WeightQuantization(.float4E2M1, .perGroup(size: 16), scales: .float8))
+  /// The same, activations scaled alike, above one calibrated number.
+  public static let nvfp4 = QuantizationScheme(
+    name: "NVFP4", weights: nvfp4A16.weights, activations: .dynamicPerGroup(.float4E2M1, size: 16))
+
   /// Every preset, in the order they are listed to people.
-  public static let all: [QuantizationScheme] = [.w4a16Asymmetric, .w4a16, .w8a16, .fp8Dynamic, .fp8Block, .fp8]
+  public static let all: [QuantizationScheme] = [
+    .w4a16Asymmetric, .w4a16, .w8a16, .fp8Dynamic, .fp8Block, .fp8BlockPowers, .fp8, .mxfp8A16, .mxfp8, .nvfp4A16,
+    .nvfp4, .mxfp4A16, .mxfp4,
+  ]
 
   /// The preset of a name, in any case and with hyphens for underscores.
   public static func named(_ name: String) -> QuantizationScheme? {
@@ -115,7 +175,7 @@ extension QuantizationScheme {
   ///
   /// Schemes without groups come back as they are.
   public func withGroupSize(_ size: Int?) -> QuantizationScheme {
-    guard case .perGroup = weights.granularity else { return self }
+    guard hasGroups else { return self }
     return QuantizationScheme(
       name: name,
       weights: WeightQuantization(
@@ -124,5 +184,5 @@ extension QuantizationScheme {
   }
 
   /// Whether the scheme has groups whose size can be chosen.
-  public var hasGroups: Bool { if case .perGroup = weights.granularity { true } else { false } }
+  public var hasGroups: Bool { if case .perGroup = weights.granularity { weights.scales == .real } else { false } }
 }

@@ -1,3 +1,4 @@
+internal import CKernels
 public import Kernels
 public import Tensors
 
@@ -14,17 +15,19 @@ public struct QuantizedTensor: Sendable {
   /// One byte a weight, `[outFeatures, inFeatures]`: signed integers in two's complement, float8 codes,
   /// or float4 codes 0 … 15.
   public let codes: [UInt8]
-  /// `[rowGroups, columnGroups]`; each is exactly representable in ``scaleType``.
+  /// `[rowGroups, columnGroups]`; each is exactly representable in ``scaleType``, once divided by ``scaleDivisor``.
   public let scales: [Float]
   /// The element type that scales are stored in.
   public let scaleType: DType
+  /// The number that scales stored as float8 are divided by; `nil` where scales are stored as they are.
+  public let scaleDivisor: Float?
   /// Like the scales; `nil` when symmetric.
   public let zeroPoints: [Int8]?
 
   /// A quantized matrix whose parts agree in size.
   public init(
     _ quantization: WeightQuantization, outFeatures: Int, inFeatures: Int, codes: [UInt8], scales: [Float],
-    scaleType: DType, zeroPoints: [Int8]?
+    scaleType: DType, scaleDivisor: Float? = nil, zeroPoints: [Int8]?
   ) {
     self.quantization = quantization
     self.outFeatures = outFeatures
@@ -32,7 +35,9 @@ public struct QuantizedTensor: Sendable {
     self.codes = codes
     self.scales = scales
     self.scaleType = scaleType
+    self.scaleDivisor = scaleDivisor
     self.zeroPoints = zeroPoints
+    precondition((scaleDivisor != nil) == (scaleType == .float8E4M3), "float8 scales, and only those, have a divisor")
     precondition(codes.count == outFeatures * inFeatures, "\(codes.count) codes for \(outFeatures) × \(inFeatures)")
     precondition(scales.count == grid.count, "\(scales.count) scales for \(grid.count) groups")
     precondition((zeroPoints == nil) == quantization.isSymmetric, "zero points and symmetry disagree")
@@ -44,10 +49,11 @@ public struct QuantizedTensor: Sendable {
     ScaleGrid(quantization.granularity, outFeatures: outFeatures, inFeatures: inFeatures)
   }
 
-  /// Bits that the stored codes, scales and zero points take, by the widths of their types.
+  /// Bits that the stored codes, scales, their divisor and zero points take, by the widths of their types.
   public var bitCount: Int {
     let zeroBits = zeroPoints == nil ? 0 : quantization.format.bitWidth
     return codes.count * quantization.format.bitWidth + scales.count * (scaleType.bitWidth + zeroBits)
+      + (scaleDivisor == nil ? 0 : 32)
   }
 
   /// Scales and zero points for each output feature: `[outFeatures, columnGroups]`.
@@ -118,6 +124,17 @@ public struct QuantizedTensor: Sendable {
 
 /// The numbers of float8 E4M3FN.
 public enum Float8E4M3 {
+  /// The codes of the nearest numbers, ties to the even code; what is beyond the largest becomes the largest.
+  public static func codes(_ values: [Float]) -> [UInt8] {
+    [UInt8](unsafeUninitializedCapacity: values.count) { codes, count in
+      count = values.count
+      if let base = codes.baseAddress { ck_f32_to_e4m3(values, base, count) }
+    }
+  }
+
+  /// The largest number.
+  public static let largest: Float = 448
+
   /// The value of each code.
   public static let decoded: [Float] = Tensor(.float8E4M3, [256], bytes: Array(0...255)).floats()
 }

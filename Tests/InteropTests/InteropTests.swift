@@ -20,7 +20,7 @@ import Testing
     try JSONValue(parsing: try Data(contentsOf: folder.appending(path: name)))
   }
 
-  @Test(arguments: ["w4a16_asym", "fp8_dynamic"])
+  @Test(arguments: ["w4a16_asym", "fp8_dynamic", "nvfp4a16", "mxfp4a16"])
   func `transformers with compressed-tensors computes the same logits`(_ name: String) throws {
     let model = try LanguageModel(try Checkpoint(folder.appending(path: name + ".tar.zst").path))
     let ids = try #require(try json("tokens.json").arrayValue).compactMap(\.intValue)
@@ -34,7 +34,7 @@ import Testing
     #expect(worst <= Self.logitTolerance * deviation, "\(worst / deviation) standard deviations")
   }
 
-  @Test(arguments: ["w4a16_asym", "fp8_dynamic"])
+  @Test(arguments: ["w4a16_asym", "fp8_dynamic", "nvfp4a16", "mxfp4a16"])
   func `zstd, tar and safetensors see what we see`(_ name: String) throws {
     let path = folder.appending(path: name + ".tar.zst").path
     let artifact = try Artifact(path: path)

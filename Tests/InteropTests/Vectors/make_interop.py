@@ -5,7 +5,8 @@
 QUANTIZE is the built program; GOLDEN_LLAMA a small random Llama in BF16 with tokens.json (made by transformers, seed in
 its README). Versions used: transformers 5.17.0, compressed-tensors 0.19.0, torch 2.13.0+cpu, safetensors 0.8.0,
 zstd 1.5.4, tar 1.34. Activations stay float: the float8 artifact is opened with its activation scheme taken out, since our
-kernels multiply with float activations.
+kernels multiply with float activations. Weights that the library expands to BF16 (powers of two times float4: exact) are
+multiplied as F32.
 """
 import json, pathlib, shutil, subprocess, sys, tempfile
 
@@ -13,6 +14,9 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM
+
+linear = torch.nn.functional.linear
+torch.nn.functional.linear = lambda x, weight, bias=None: linear(x, weight.to(x.dtype), bias)
 
 quantize, source = sys.argv[1], pathlib.Path(sys.argv[2])
 here = pathlib.Path(__file__).parent
@@ -22,7 +26,9 @@ ids = ids if isinstance(ids[0], int) else ids[0]
 seen = {}
 for name, options in {
     "w4a16_asym": ["--scheme", "W4A16_ASYM", "--method", "rtn", "--group-size", "32", "--include", "lm_head"],
-    "fp8_dynamic": ["--scheme", "FP8_DYNAMIC", "--ignore", "re:.*down_proj"],
+    "fp8_dynamic": ["--scheme", "FP8_DYNAMIC", "--method", "rtn", "--ignore", "re:.*down_proj"],
+    "nvfp4a16": ["--scheme", "NVFP4A16", "--method", "rtn"],
+    "mxfp4a16": ["--scheme", "MXFP4A16", "--method", "rtn"],
 }.items():
     artifact = here / f"{name}.tar.zst"
     subprocess.run([quantize, source, "-o", artifact, "--no-verify", "--force", "-q", *options], check=True)
