@@ -52,6 +52,16 @@ void ck_float_round_trip(float *values, size_t count, ck_float_format format, fl
   }
 }
 
+void ck_int_round_trip(float *values, size_t count, float largest, float scale) {
+  // Adding and subtracting 1.5 · 2^23 rounds to the nearest even integer.
+  const float rounder = 12582912.0f;
+  for (size_t i = 0; i < count; i++) {
+    float x = values[i] / scale;
+    x = x > largest ? largest : (x < -largest - 1 ? -largest - 1 : x);
+    values[i] = ((x + rounder) - rounder) * scale;
+  }
+}
+
 // One chunk and one scale; the format is a constant wherever this is called.
 static inline __attribute__((always_inline)) double error_of(const float *w, const float *importance, size_t count,
                                                              ck_float_format format, float scale) {

@@ -216,6 +216,8 @@ struct BlockSearch {
   /// The layer as a runtime would load it.
   private func applying(_ block: QuantizedBlock) -> DecoderLayer {
     var layer = layer
+    // What is tried is not what the layer gives.
+    layer.cacheMaxima = nil
     for (name, weight) in block.weights {
       layer.replace(
         name, by: Linear(name: name, weight: .rows(weight.stored), bias: block.biases[name] ?? biases[name]))

@@ -89,6 +89,7 @@ struct LayerPass {
       case .recode(let plan):
         for (name, tensor) in try RecodedLinear(plan, model).tensors() { try write(name, tensor) }
       case .quantize(let plan): try quantize(plan, session, prefix: prefix, write)
+      case .cacheScales(let attention, let format): try writeCacheScales(attention, format, session, unit, write)
       }
       model.discardPages()
     }
@@ -103,7 +104,8 @@ struct LayerPass {
   }
 
   private func session(layer index: Int, _ unit: QuantizationPlan.Unit) throws -> LayerSession {
-    let layer = try model.layer(index)
+    var layer = try model.layer(index)
+    layer.cacheMaxima = CacheMaxima()
     let prefix = model.layerPrefix(index)
     var schemes: [String: QuantizationScheme] = [:]
     var methods: [String: Method] = [:]
@@ -117,7 +119,7 @@ struct LayerPass {
         methods[local] = plan.method
         pinned.remove(local)
       case .recode(let plan): pinned.insert(String(plan.name.dropFirst(prefix.count)))
-      case .keep, .expand, .stack: break
+      case .keep, .expand, .stack, .cacheScales: break
       }
     }
     let storedType = try model.scaleBaseType(ofLinear: prefix + layer.layout.linears[0].name)
@@ -145,7 +147,10 @@ struct LayerPass {
       throw PipelineError.input(
         "\(model.checkpoint.name): the weights of \(plan.name) hold NaN or infinity; the checkpoint is damaged")
     }
-    for (name, tensor) in CompressedTensorsLayout.encode(tensor, linear: plan.name) { try write(name, tensor) }
+    let asBytes = scheme.multipliesIntegers
+    for (name, tensor) in CompressedTensorsLayout.encode(tensor, linear: plan.name, asBytes: asBytes) {
+      try write(name, tensor)
+    }
     if case .staticPerTensor = scheme.activations {
       let maximum = session?.inputMaximum(local) ?? 0
       let scale = maximum > 0 ? maximum / 448 : 1
@@ -167,6 +172,22 @@ struct LayerPass {
     return try model.layouts[layer].linears
       .filter { $0.reads == own.reads && $0.expert == own.expert && !$0.isRouter }
       .map { FloatScales.largestMagnitude(of: try session.weight($0.name).scaled) }.max()
+  }
+
+  /// Scales of a layer's keys and values: the largest that calibration has seen, values as folding leaves them.
+  private func writeCacheScales(
+    _ attention: String, _ format: CacheQuantization.Format, _ session: LayerSession?, _ unit: QuantizationPlan.Unit,
+    _ write: (String, Tensor) throws -> Void
+  ) throws {
+    guard let session, let layer = unit.layer, case .grouped(let grouped) = model.configuration.layers[layer].attention
+    else { preconditionFailure("scales of keys and values are planned for layers with grouped attention") }
+    let weight = try session.weight(grouped.isFused ? "self_attn.qkv_proj" : "self_attn.v_proj")
+    let values = session.cacheMaxima?.values ?? []
+    let divisors = weight.rowDivisors?.suffix(values.count) ?? ArraySlice(repeating: 1, count: values.count)
+    let names = CacheQuantization.scaleNames(attention)
+    let value = zip(values, divisors).reduce(Float(0)) { max($0, abs($1.0 / $1.1)) }
+    try write(names.keys, Tensor([1], floats: [format.scale(of: session.cacheMaxima?.keys ?? 0)]))
+    try write(names.values, Tensor([1], floats: [format.scale(of: value)]))
   }
 
   /// Experts in full precision, `[experts, in, out]`: the whole tensor, but the floats of one expert at a time.

@@ -27,12 +27,15 @@ extension QuantizationPlan {
         TensorInfo(name: name, dtype: type, shape: [experts.count, first.inFeatures, first.outFeatures])
       ])
     case .recode(let plan): return planned(RecodedLinear(plan, model).infos)
+    case .cacheScales(let attention, _):
+      let names = CacheQuantization.scaleNames(attention)
+      return planned([names.keys, names.values].map { TensorInfo(name: $0, dtype: .float32, shape: [1]) })
     case .quantize(let plan):
       guard let scheme = plan.scheme else { return [] }
       let scaleType = try storedScaleType(plan, model)
       var result = CompressedTensorsLayout.plan(
         linear: plan.name, scheme.weights, outFeatures: plan.outFeatures, inFeatures: plan.inFeatures,
-        scaleType: scaleType)
+        scaleType: scaleType, asBytes: scheme.multipliesIntegers)
       if case .staticPerTensor = scheme.activations {
         result.append(TensorInfo(name: plan.name + ".input_scale", dtype: scaleType, shape: [1]))
       }
@@ -65,7 +68,9 @@ extension QuantizationPlan {
   }
 
   /// `quantization_config`: one scheme is said the short way, as runtimes know it; several are spelled out.
-  static func configuration(_ units: [Unit], _ model: LanguageModel) -> CompressedTensorsConfiguration {
+  static func configuration(
+    _ units: [Unit], _ model: LanguageModel, cache: CacheQuantization?
+  ) -> CompressedTensorsConfiguration {
     var groups: [(scheme: QuantizationScheme, names: [String])] = []
     var kept: [String] = []
     func add(_ name: String, _ scheme: QuantizationScheme) {
@@ -80,7 +85,7 @@ extension QuantizationPlan {
       case .quantize(let plan): if let scheme = plan.scheme { add(plan.name, scheme) }
       case .recode(let plan): add(plan.name, RecodedLinear(plan, model).scheme)
       case .expand(let plan): kept.append(plan.name)
-      case .stack: break
+      case .stack, .cacheScales: break
       case .keep(let name):
         // Anything with a weight matrix may be a linear to a runtime, those of a vision tower too.
         if name.hasSuffix(".weight"), name != model.names.embedding + ".weight",
@@ -96,7 +101,7 @@ extension QuantizationPlan {
     return CompressedTensorsConfiguration(
       groups: groups.map {
         .init(scheme: $0.scheme, targets: onlyLinears ? ["Linear"] : ModuleNames.compact($0.names, among: all))
-      }, ignore: ModuleNames.compact(kept, among: all))
+      }, ignore: ModuleNames.compact(kept, among: all), cache: cache)
   }
 }
 

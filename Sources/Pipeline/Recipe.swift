@@ -1,4 +1,5 @@
 public import Calibration
+public import Checkpoints
 public import Quantization
 public import StrictJSON
 
@@ -41,6 +42,8 @@ public struct Recipe: Sendable {
   public var sequenceLength: Int
   /// Tokens below which an expert gets further samples.
   public var expertTokens: Int
+  /// How keys and values are to be kept; `nil` leaves them floats.
+  public var kvCache: CacheQuantization.Format?
 
   /// A recipe; by default AWQ to 4-bit integers with zero points.
   public init(
@@ -59,8 +62,9 @@ public struct Recipe: Sendable {
     self.expertTokens = expertTokens
   }
 
-  /// Whether anything needs texts: a search, or static activation scales.
+  /// Whether anything needs texts: a search, static activation scales, or scales of keys and values.
   public var needsCalibration: Bool {
+    if kvCache != nil { return true }
     let schemes = [scheme] + rules.compactMap(\.scheme)
     let searches = ([method] + rules.compactMap(\.method)).contains { $0 != .roundToNearest }
     return schemes.contains { scheme in
@@ -84,6 +88,7 @@ public struct Recipe: Sendable {
           ]
         }),
     ]
+    if let kvCache { object["kv_cache"] = .string(kvCache.rawValue) }
     if needsCalibration {
       object["calibration"] = [
         "texts": .array(calibration.map { .string(String($0.split(separator: "/").last ?? "")) }),

@@ -39,6 +39,7 @@ struct RecodedLinear {
     let weights = stored.weights
     switch (weights.format, weights.granularity) {
     case (.float4E2M1, _): return nil
+    case (.int, .perTensor) where scheme.multipliesIntegers: break
     case (.int, .perTensor), (.int, .perBlock):
       return "packed integers have a scale for each row or group, theirs is \(weights.granularity.phrase)"
     default: break
@@ -62,7 +63,7 @@ struct RecodedLinear {
   var infos: [TensorInfo] {
     var infos = CompressedTensorsLayout.plan(
       linear: plan.name, stored.weights, outFeatures: plan.outFeatures, inFeatures: plan.inFeatures,
-      scaleType: scaleType)
+      scaleType: scaleType, asBytes: scheme.multipliesIntegers)
     if let inputScale { infos.append(TensorInfo(name: inputScale.name, dtype: inputScale.type, shape: [1])) }
     return infos
   }
@@ -79,7 +80,7 @@ struct RecodedLinear {
       let codes = QuantizedTensor(
         found.quantization, outFeatures: found.outFeatures, inFeatures: found.inFeatures, codes: found.codes,
         scales: found.scales, scaleType: scaleType, zeroPoints: found.zeroPoints)
-      result = CompressedTensorsLayout.encode(codes, linear: plan.name)
+      result = CompressedTensorsLayout.encode(codes, linear: plan.name, asBytes: scheme.multipliesIntegers)
     }
     if let inputScale {
       let value = try model.tensor(inputScale.source).floats()[0]

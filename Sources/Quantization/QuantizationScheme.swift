@@ -85,7 +85,7 @@ public struct WeightQuantization: Hashable, Sendable {
 
 /// What a runtime does to the activations.
 ///
-/// It is recorded in the artifact; our kernels multiply with float activations.
+/// It is recorded in the artifact; our kernels multiply with floats, which ``ActivationRounding`` rounds alike.
 public enum ActivationQuantization: Hashable, Sendable {
   /// Activations stay as they are.
   case none
@@ -123,6 +123,9 @@ extension QuantizationScheme {
     name: "W4A16_ASYM", weights: WeightQuantization(.int(bits: 4), .perGroup(size: 128), isSymmetric: false))
   /// 8-bit integers, one scale an output feature.
   public static let w8a16 = QuantizationScheme(name: "W8A16", weights: WeightQuantization(.int(bits: 8), .perChannel))
+  /// 8-bit integers, one scale an output feature, activations too, scaled token by token.
+  public static let w8a8 = QuantizationScheme(
+    name: "W8A8", weights: w8a16.weights, activations: .dynamicPerToken(.int(bits: 8)))
   /// float8, one scale a matrix, activations with one calibrated scale.
   public static let fp8 = QuantizationScheme(
     name: "FP8", weights: WeightQuantization(.float8E4M3, .perTensor), activations: .staticPerTensor(.float8E4M3))
@@ -161,7 +164,8 @@ extension QuantizationScheme {
 
   /// Every preset, in the order they are listed to people.
   public static let all: [QuantizationScheme] = [
-    .w4a16Asymmetric, .w4a16, .w8a16, .fp8Dynamic, .fp8Block, .fp8BlockPowers, .fp8, .mxfp8A16, .mxfp8, .nvfp4A16,
+    .w4a16Asymmetric, .w4a16, .w8a16, .w8a8, .fp8Dynamic, .fp8Block, .fp8BlockPowers, .fp8, .mxfp8A16, .mxfp8,
+    .nvfp4A16,
     .nvfp4, .mxfp4A16, .mxfp4,
   ]
 
@@ -181,6 +185,11 @@ extension QuantizationScheme {
       weights: WeightQuantization(
         weights.format, size.map { .perGroup(size: $0) } ?? .perChannel, isSymmetric: weights.isSymmetric),
       activations: activations)
+  }
+
+  /// Whether runtimes multiply 8-bit integers by 8-bit integers, for which they want the weights a byte each.
+  public var multipliesIntegers: Bool {
+    weights.format == .int(bits: 8) && weights.isSymmetric && activations != .none
   }
 
   /// Whether the scheme has groups whose size can be chosen.

@@ -56,6 +56,12 @@ struct RecipeOptions: ParsableArguments {
       valueName: "n"))
   var expertTokens: Int?
 
+  @Option(
+    help: ArgumentHelp(
+      "How runtimes are to keep keys and values: fp8, int8 or none; calibrates two scales a layer.", valueName: "format"
+    ))
+  var kvCache: String?
+
   func make() throws -> Recipe {
     var result = Recipe()
     if let recipe {
@@ -86,6 +92,12 @@ struct RecipeOptions: ParsableArguments {
         throw PipelineError.usage("--method \(method) is not known; known are awq, rtn")
       }
       result.method = found
+    }
+    if let kvCache {
+      result.kvCache = CacheQuantization.Format(rawValue: kvCache.lowercased())
+      guard result.kvCache != nil || kvCache.lowercased() == "none" else {
+        throw PipelineError.usage("--kv-cache \(kvCache) is not known; known are fp8, int8, none")
+      }
     }
     result.ignore += ignore
     result.include += include

@@ -15,6 +15,10 @@ void ck_f32_to_e2m1(const float *source, uint8_t *destination, size_t count);
 /// largest becomes the largest.
 void ck_float_round_trip(float *values, size_t count, ck_float_format format, float scale);
 
+/// Rounds in place to the nearest whole number times `scale`, magnitudes up to `largest` · `scale` (one more for negative
+/// ones), as runtimes do with activations of 8-bit integers.
+void ck_int_round_trip(float *values, size_t count, float largest, float scale);
+
 /// errors[s] += Σ_i importance_i · (round(w_i / scales[s]) · scales[s] − w_i)²; all importances are 1 where `importance`
 /// is NULL. Scales are positive and normal.
 void ck_float_scale_errors(const float *w, const float *importance, size_t count, ck_float_format format,

@@ -35,11 +35,14 @@ public struct CompressedTensorsConfiguration: Sendable {
   public let groups: [Group]
   /// Modules that stay in full precision.
   public let ignore: [String]
+  /// How keys and values are kept; `nil` leaves them floats.
+  public let cache: CacheQuantization?
 
   /// A configuration to be written.
-  public init(groups: [Group], ignore: [String]) {
+  public init(groups: [Group], ignore: [String], cache: CacheQuantization? = nil) {
     self.groups = groups
     self.ignore = ignore
+    self.cache = cache
   }
 
   /// How a linear is stored, or `nil` if it is in full precision.
@@ -56,7 +59,7 @@ public struct CompressedTensorsConfiguration: Sendable {
 
   /// The JSON that `config.json` holds under `quantization_config`.
   public func json() -> JSONValue {
-    let formats = groups.map { Self.format(of: $0.scheme.weights).rawValue }
+    let formats = groups.map { Self.format(of: $0.scheme).rawValue }
     let format = Set(formats).count > 1 ? "mixed-precision" : formats.first ?? Format.floatQuantized.rawValue
     var members = JSONObject()
     for (index, group) in groups.enumerated() {
@@ -73,7 +76,10 @@ public struct CompressedTensorsConfiguration: Sendable {
       "format": .string(format),
       "global_compression_ratio": .null,
       "ignore": .array(ignore.map { .string($0) }),
-      "kv_cache_scheme": .null,
+      "kv_cache_scheme": cache.map { cache in
+        Self.arguments(
+          cache.format.number, symmetric: true, strategy: "tensor", dynamic: false, observer: "minmax")
+      } ?? .null,
       "quant_method": "compressed-tensors",
       "quantization_status": "compressed",
     ]
@@ -84,9 +90,10 @@ public struct CompressedTensorsConfiguration: Sendable {
   }
 
   /// How weights are spelled; float4 with scales of float8 is NVIDIA's, groups with a power of two are OCP's.
-  private static func format(of weights: WeightQuantization) -> Format {
-    switch weights.format {
-    case .int: .packQuantized
+  private static func format(of scheme: QuantizationScheme) -> Format {
+    let weights = scheme.weights
+    return switch weights.format {
+    case .int: scheme.multipliesIntegers ? .intQuantized : .packQuantized
     case .float8E4M3: weights.isMicroscaled ? .microscaledFloat8 : .floatQuantized
     case .float4E2M1: weights.scales == .float8 ? .nvidiaFloat4 : .microscaledFloat4
     }

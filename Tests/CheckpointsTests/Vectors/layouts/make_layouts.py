@@ -103,8 +103,8 @@ def presets():
     """The library's own presets as `config.json` holds them."""
     result = {}
     formats = {"W": "pack-quantized", "F": "float-quantized", "MXFP4": "mxfp4-pack-quantized",
-               "MXFP8": "mxfp8-quantized", "NVFP4": "nvfp4-pack-quantized"}
-    for name in ("W4A16", "W4A16_ASYM", "W8A16", "FP8", "FP8_DYNAMIC", "FP8_BLOCK", "MXFP8A16", "MXFP8", "NVFP4A16",
+               "MXFP8": "mxfp8-quantized", "NVFP4": "nvfp4-pack-quantized", "W8A8": "int-quantized"}
+    for name in ("W4A16", "W4A16_ASYM", "W8A16", "FP8", "FP8_DYNAMIC", "FP8_BLOCK", "W8A8", "MXFP8A16", "MXFP8", "NVFP4A16",
                  "NVFP4", "MXFP4A16", "MXFP4"):
         args = {key: value.model_dump() for key, value in PRESET_SCHEMES[name].items()}
         config = QuantizationConfig(
