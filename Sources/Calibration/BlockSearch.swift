@@ -15,6 +15,8 @@ struct QuantizedBlock {
   var normFactors: [String: [Float]] = [:]
   var folds: [FoldOutcome] = []
   var loss = 0.0
+  /// ρ of each linear that is rounded with feedback, by name.
+  var shrinkages: [String: Float] = [:]
 }
 
 /// Searches the folds of one block, tries them on held-out text, and keeps what lowers the error of the block's output.
@@ -29,6 +31,8 @@ struct BlockSearch {
   /// Factors of norms that an earlier search has folded.
   let norms: [String: [Float]]
   let statistics: (String) -> InputStatistics
+  /// What a linear reads on held-out text, where that was kept.
+  let heldOutInput: (String) -> Matrix?
   /// The block's output on held-out text.
   let output: (DecoderLayer) throws(ModelError) -> Matrix
 
@@ -40,12 +44,15 @@ struct BlockSearch {
   /// Clipping depends on the folds that touch a linear alone, so what was found is used again.
   private final class ClipMemory {
     var found: [String: [Float]] = [:]
+    var rounded: [String: QuantizedTensor] = [:]
   }
   private let clips = ClipMemory()
+  private let factors = MomentFactors()
 
   init(
     quantizer: LayerQuantizer, names: [String], folds: [Fold], initial: [String: PreparedWeight],
     biases: [String: [Float]], norms: [String: [Float]], statistics: @escaping (String) -> InputStatistics,
+    heldOutInput: @escaping (String) -> Matrix? = { _ in nil },
     output: @escaping (DecoderLayer) throws(ModelError) -> Matrix
   ) {
     self.quantizer = quantizer
@@ -55,6 +62,7 @@ struct BlockSearch {
     self.biases = biases
     self.norms = norms
     self.statistics = statistics
+    self.heldOutInput = heldOutInput
     self.output = output
   }
 
@@ -64,7 +72,9 @@ struct BlockSearch {
 
   /// Whether activation-aware scales can help a linear: float formats have no steps to move.
   private func isScaled(_ name: String) -> Bool {
-    guard quantizer.methods[name] == .awq, case .int? = quantizer.schemes[name]?.weights.format else { return false }
+    guard quantizer.methods[name]?.searchesScales ?? false, case .int? = quantizer.schemes[name]?.weights.format else {
+      return false
+    }
     return true
   }
 
@@ -141,7 +151,26 @@ struct BlockSearch {
   }
 
   private func isClipped(_ name: String) -> Bool {
-    isScaled(name) && (quantizer.schemes[name]?.weights.format.bitWidth ?? 8) < 8
+    guard let method = quantizer.methods[name], method != .roundToNearest,
+      case .int(let bits)? = quantizer.schemes[name]?.weights.format
+    else { return false }
+    return bits < 8
+  }
+
+  private func feedsBack(_ name: String) -> Bool {
+    isQuantized(name) && quantizer.methods[name]?.feedsBack ?? false
+  }
+
+  /// A weight's codes, rounded with feedback; `nil` where rounding each weight by itself is better.
+  private func fedBack(_ name: String, _ weight: PreparedWeight) -> QuantizedTensor? {
+    let reads = layer.layout.linear(name)?.reads ?? name
+    guard weight.scheme != nil, let first = initial[name],
+      let choice = factors.choice(reads, statistics(name), heldOut: heldOutInput(name), weight: first)
+    else { return nil }
+    var plain = weight
+    plain.rounded = nil
+    return FeedbackRounding.rounded(
+      plain.quantized(), weight.scaled, factor: choice.factor, channelFactors: weight.columnFactors)
   }
 
   private func search(_ fold: Fold) -> Plan {
@@ -192,9 +221,18 @@ struct BlockSearch {
       }
       block.weights[name]?.shrink = clips.found[key]
     }
-    for name in names where isScaledByError(name) {
+    for name in names {
       let factors = block.weights[name]?.columnFactors
-      block.weights[name]?.scaling = scaling(name, factors: factors)
+      if isScaledByError(name) { block.weights[name]?.scaling = scaling(name, factors: factors) }
+      let shared = sharedMaximum(name, block.weights)
+      block.weights[name]?.scaling.sharedMaximum = shared
+    }
+    for name in names where feedsBack(name) {
+      guard let weight = block.weights[name] else { continue }
+      let key = "\(name) \(touched[name] ?? []) \(weight.shrink != nil)"
+      if clips.rounded[key] == nil { clips.rounded[key] = fedBack(name, weight) }
+      block.weights[name]?.rounded = clips.rounded[key]
+      block.shrinkages[name] = factors.chosen(layer.layout.linear(name)?.reads ?? name)?.shrinkage
     }
     return block
   }
@@ -213,8 +251,16 @@ struct BlockSearch {
     return FloatScaling(.leastError(importance: squares))
   }
 
+  /// The largest weight of all linears that read the same input: runtimes fuse them, and one divisor of scales serves all.
+  private func sharedMaximum(_ name: String, _ weights: [String: PreparedWeight]) -> Float? {
+    guard quantizer.schemes[name]?.weights.scales == .float8, let own = layer.layout.linear(name) else { return nil }
+    return layer.layout.linears
+      .filter { $0.reads == own.reads && $0.expert == own.expert && !$0.isRouter }
+      .compactMap { weights[$0.name] }.map { FloatScales.largestMagnitude(of: $0.scaled) }.max()
+  }
+
   /// The layer as a runtime would load it.
-  private func applying(_ block: QuantizedBlock) -> DecoderLayer {
+  func applying(_ block: QuantizedBlock) -> DecoderLayer {
     var layer = layer
     // What is tried is not what the layer gives.
     layer.cacheMaxima = nil

@@ -8,12 +8,19 @@ public struct CalibrationStates {
   public let heldOut: HiddenStates
   /// Further samples, for experts that saw too little; `nil` for models without experts.
   public let reserve: HiddenStates?
+  /// ``search`` and ``heldOut`` as they come up through the layers quantized so far; `nil` if errors are not passed on.
+  public let quantized: (search: HiddenStates, heldOut: HiddenStates)?
 
   /// States of three kinds of texts, after the embedding.
-  public init(search: HiddenStates, heldOut: HiddenStates, reserve: HiddenStates?) {
+  ///
+  /// - Parameter passesErrorsOn: whether layers learn what the quantization of earlier ones did to their inputs.
+  public init(
+    search: HiddenStates, heldOut: HiddenStates, reserve: HiddenStates?, passesErrorsOn: Bool = false
+  ) throws(ModelError) {
     self.search = search
     self.heldOut = heldOut
     self.reserve = reserve
+    quantized = passesErrorsOn ? (try search.copy(), try heldOut.copy()) : nil
   }
 
   /// All of them.

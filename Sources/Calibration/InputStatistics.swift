@@ -16,6 +16,8 @@ public struct InputStatistics: Sendable {
   private var sum: [Double]
   private var squareSum: [Double]
   private var gramSum: [Float] = []
+  /// Whether the second moments of all pairs of channels are kept, as rounding with feedback needs them.
+  public let keepsMoments: Bool
 
   /// Groups wider than this keep no Gram block: means and variances stand in for it.
   public static let widestBlock = 512
@@ -26,8 +28,9 @@ public struct InputStatistics: Sendable {
   static let energyCap = 16.0
 
   /// Empty statistics.
-  public init(channels: Int, groupSize: Int) {
+  public init(channels: Int, groupSize: Int, keepsMoments: Bool = false) {
     self.channels = channels
+    self.keepsMoments = keepsMoments
     self.groupSize = groupSize <= Self.widestBlock ? groupSize : 0
     magnitudeSum = [Double](repeating: 0, count: channels)
     sum = magnitudeSum
@@ -45,9 +48,12 @@ public struct InputStatistics: Sendable {
   }
 
   /// Adds activations, `[tokens, channels]`.
-  public mutating func add(_ x: Matrix) {
+  ///
+  /// - Returns: the weight of each token; outlying ones have less than 1.
+  @discardableResult
+  public mutating func add(_ x: Matrix) -> [Double] {
     precondition(x.columns == channels, "\(x.columns) channels for \(channels)")
-    guard x.rows > 0 else { return }
+    guard x.rows > 0 else { return [] }
     let energies = (0..<x.rows).map { row in
       x.values.withUnsafeBufferPointer { buffer in
         buffer.baseAddress.map { ck_sum_of_squares($0 + row * channels, channels) } ?? 0
@@ -69,7 +75,8 @@ public struct InputStatistics: Sendable {
         }
       }
     }
-    if groupSize > 0 { addGram(x, weights) }
+    if groupSize > 0 || keepsMoments { addGram(x, weights) }
+    return weights
   }
 
   private mutating func addGram(_ x: Matrix, _ weights: [Double]) {
@@ -77,6 +84,10 @@ public struct InputStatistics: Sendable {
     for row in 0..<x.rows where weights[row] < 1 {
       let factor = Float(weights[row].squareRoot())
       for column in 0..<channels { weighted[row, column] *= factor }
+    }
+    if keepsMoments {
+      if gramSum.isEmpty { gramSum = [Float](repeating: 0, count: channels * channels) }
+      return MatrixProduct.addGram(weighted, to: &gramSum)
     }
     let gram = MatrixProduct.gramBlocks(weighted, groupSize: groupSize)
     if gramSum.isEmpty { gramSum = gram } else { for index in gram.indices { gramSum[index] += gram[index] } }
@@ -113,10 +124,26 @@ public struct InputStatistics: Sendable {
 
   /// The mean of x·xᵀ within one group of columns, `[width, width]`; `nil` if no blocks are kept.
   public func gramBlock(_ group: Int) -> [Float]? {
-    guard !gramSum.isEmpty else { return nil }
-    let width = min(groupSize, channels - group * groupSize)
-    let start = group * groupSize * groupSize
+    guard groupSize > 0, !gramSum.isEmpty else { return nil }
+    let (first, width) = (group * groupSize, min(groupSize, channels - group * groupSize))
     let factor = Float(1 / weight)
-    return gramSum[start..<start + width * width].map { $0 * factor }
+    guard keepsMoments else {
+      let start = first * groupSize
+      return gramSum[start..<start + width * width].map { $0 * factor }
+    }
+    return (0..<width * width).map { index in
+      let (row, column) = (first + index / width, first + index % width)
+      return gramSum[max(row, column) * channels + min(row, column)] * factor
+    }
+  }
+
+  /// The second moments of all channels, drawn towards each channel's own, and factored.
+  ///
+  /// - Parameter shrinkage: ρ of R′ = (1 − ρ)·R + ρ·I.
+  /// - Returns: `nil` if the moments were not kept, or are not finite.
+  func factor(shrinkage: Float) -> MomentFactor? {
+    guard keepsMoments, !gramSum.isEmpty else { return nil }
+    let factor = Float(1 / weight)
+    return MomentFactor(gramSum, scale: factor, channels: channels, shrinkage: shrinkage)
   }
 }

@@ -61,7 +61,7 @@ public struct LayerQuantizer: Sendable {
     // Linears that read the same input may have groups of different sizes; the first one's count.
     let readers = layer.layout.linears.filter { $0.reads == linear.reads && $0.expert == linear.expert }
     let sizes = readers.compactMap { reader -> Int? in
-      guard let weights = schemes[reader.name]?.weights, methods[reader.name] == .awq,
+      guard let weights = schemes[reader.name]?.weights, methods[reader.name]?.searchesScales ?? false,
         case .int(let bits) = weights.format, bits < 8
       else { return nil }
       let grid = ScaleGrid(
@@ -69,6 +69,9 @@ public struct LayerQuantizer: Sendable {
       return grid.columnsPerScale
     }
     let size = sizes.max() ?? 0
-    return InputStatistics(channels: linear.inFeatures, groupSize: tokens >= Self.tokensPerMoment * size ? size : 0)
+    let feedsBack = readers.contains { schemes[$0.name] != nil && methods[$0.name]?.feedsBack ?? false }
+    return InputStatistics(
+      channels: linear.inFeatures, groupSize: tokens >= Self.tokensPerMoment * size ? size : 0,
+      keepsMoments: feedsBack && tokens >= linear.inFeatures / 2)
   }
 }

@@ -102,27 +102,44 @@ public final class LayerSession {
     let names = linears(of: block)
     var statistics: [String: InputStatistics] = [:]
     for name in names { statistics[reads(name)] = quantizer.statistics(reads(name), tokens: .max) }
+    let before = states.quantized == nil ? nil : (try states.search.copy(), try states.heldOut.copy())
     let heldOut = try states.heldOut.read(0)
     let sequences = states.heldOut.chunks[0]
     try layer.advance(states.search, through: block, tables: tables) { name, input, _ in
       statistics[name]?.add(input)
     }
-    for other in states.all.dropFirst() { try layer.advance(other, through: block, tables: tables) }
+    let keepsInputs = statistics.values.contains { $0.keepsMoments }
+    var inputs: [String: Matrix] = [:]
+    try layer.advance(states.heldOut, through: block, tables: tables) { name, input, _ in
+      if keepsInputs, statistics[name] != nil { inputs[name] = input }
+    }
+    if let reserve = states.reserve { try layer.advance(reserve, through: block, tables: tables) }
     var (initial, biases): ([String: PreparedWeight], [String: [Float]]) = ([:], [:])
     for name in names {
       let linear = try layer.linear(name)
       initial[name] = quantizer.initial(linear, name)
       biases[name] = linear.bias
     }
-    let (tables, seen) = (tables, statistics)
+    let (tables, seen, judged) = (tables, statistics, inputs)
     let search = BlockSearch(
       quantizer: quantizer, names: names, folds: quantizer.folds { $0.block == block }, initial: initial,
       biases: biases, norms: [:],
       statistics: { [self] in seen[reads($0)] ?? InputStatistics(channels: 0, groupSize: 0) },
+      heldOutInput: { [self] in judged[reads($0)] },
       output: { (layer: DecoderLayer) throws(ModelError) in
         try layer.delta(block, of: heldOut, sequences: sequences, tables: tables)
       })
-    merge(try search.run()) { seen[reads($0)] }
+    var found = try search.run()
+    if let quantized = states.quantized, let before {
+      let rounding = PropagatedRounding(
+        quantizer: quantizer, block: block, tables: tables, search: (before.0, quantized.search),
+        heldOut: (before.1, quantized.heldOut), applying: { search.applying($0) })
+      found = try rounding.run(found)
+      let layer = search.applying(found)
+      try layer.advance(quantized.search, through: block, tables: tables)
+      try layer.advance(quantized.heldOut, through: block, tables: tables)
+    }
+    merge(found) { seen[reads($0)] }
   }
 
   /// Keeps what became of a block, and the largest inputs of its linears, which folding divides.

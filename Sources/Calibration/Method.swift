@@ -4,6 +4,15 @@ public enum Method: String, Sendable, CaseIterable {
   case roundToNearest = "rtn"
   /// Activation-aware channel scales and clipping.
   case awq
+  /// Rounding with feedback: columns make good what columns before them lost.
+  case gptq
+  /// Channel scales and clipping, then rounding with feedback.
+  case awqGPTQ = "awq+gptq"
+
+  /// Whether channel scales are searched.
+  public var searchesScales: Bool { self == .awq || self == .awqGPTQ }
+  /// Whether errors are fed back.
+  public var feedsBack: Bool { self == .gptq || self == .awqGPTQ }
 }
 
 /// What became of one fold.

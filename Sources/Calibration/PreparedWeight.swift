@@ -20,6 +20,8 @@ public struct PreparedWeight: Sendable {
   public var shrink: [Float]?
   /// How scales of floats are chosen.
   public var scaling = FloatScaling.largest
+  /// Codes that were rounded with feedback; `nil` rounds each weight by itself.
+  public var rounded: QuantizedTensor?
 
   /// Weights as the source has them.
   public init(_ source: WeightRows, scheme: QuantizationScheme?, storedType: DType) {
@@ -54,6 +56,7 @@ public struct PreparedWeight: Sendable {
 
   /// The weights that what is stored stands for.
   public var stored: WeightRows {
+    if let rounded { return rounded.rows }
     if let scheme {
       return RoundToNearest.rounded(
         scaled, as: scheme.weights, scaleType: storedType, shrink: shrink, scaling: scaling)
@@ -72,6 +75,7 @@ public struct PreparedWeight: Sendable {
   /// Codes and scales; only for weights with a scheme.
   public func quantized() -> QuantizedTensor {
     guard let scheme else { preconditionFailure("weights without a scheme are not quantized") }
+    if let rounded { return rounded }
     return RoundToNearest.quantized(
       scaled, as: scheme.weights, scaleType: storedType, shrink: shrink, scaling: scaling)
   }

@@ -8,6 +8,7 @@ public import Tensors
 public enum MatrixProduct {
   private static let outputTile = 128
   private static let tokenTile = 1024
+  private static let gramTile = 256
 
   /// OpenBLAS's own threads are switched off once, before its first use.
   static let singleThreaded: Void = openblas_set_num_threads(1)
@@ -108,6 +109,63 @@ public enum MatrixProduct {
         }
       }
       initialized = count
+    }
+  }
+
+  /// Adds the lower half of xᵀ · x to a sum, `[columns, columns]`; what is above its diagonal tiles is not touched.
+  public static func addGram(_ x: Matrix, to sum: inout [Float]) {
+    precondition(sum.count == x.columns * x.columns, "\(sum.count) moments of \(x.columns) channels")
+    singleThreaded
+    let tiles = (x.columns + gramTile - 1) / gramTile
+    let pairs = (0..<tiles).flatMap { row in (0...row).map { (row, $0) } }
+    sum.withUnsafeMutableBufferPointer { buffer in
+      guard let result = SharedPointer(buffer) else { return }
+      Parallel.forEach(pairs.count) { task in
+        let (first, second) = (pairs[task].0 * gramTile, pairs[task].1 * gramTile)
+        let (height, width) = (min(gramTile, x.columns - first), min(gramTile, x.columns - second))
+        x.values.withUnsafeBufferPointer { values in
+          guard let base = values.baseAddress else { return }
+          cblas_sgemm(
+            CblasRowMajor, CblasTrans, CblasNoTrans, Int32(height), Int32(width), Int32(x.rows), 1, base + first,
+            Int32(x.columns), base + second, Int32(x.columns), 1, result.base + first * x.columns + second,
+            Int32(x.columns))
+        }
+      }
+    }
+  }
+
+  /// Adds xᵀ · y to a sum, `[x.columns, y.columns]`.
+  public static func addCrossGram(_ x: Matrix, _ y: Matrix, to sum: inout [Float]) {
+    precondition(x.rows == y.rows && sum.count == x.columns * y.columns, "\(x.rows) and \(y.rows) tokens")
+    singleThreaded
+    let (down, across) = ((x.columns + gramTile - 1) / gramTile, (y.columns + gramTile - 1) / gramTile)
+    sum.withUnsafeMutableBufferPointer { buffer in
+      guard let result = SharedPointer(buffer) else { return }
+      Parallel.forEach(down * across) { task in
+        let (first, second) = (task / across * gramTile, task % across * gramTile)
+        let (height, width) = (min(gramTile, x.columns - first), min(gramTile, y.columns - second))
+        x.values.withUnsafeBufferPointer { one in
+          y.values.withUnsafeBufferPointer { other in
+            guard let one = one.baseAddress, let other = other.baseAddress else { return }
+            cblas_sgemm(
+              CblasRowMajor, CblasTrans, CblasNoTrans, Int32(height), Int32(width), Int32(x.rows), 1, one + first,
+              Int32(x.columns), other + second, Int32(y.columns), 1, result.base + first * y.columns + second,
+              Int32(y.columns))
+          }
+        }
+      }
+    }
+  }
+
+  /// x · M for a few rows x and a matrix `[x.columns, x.columns]`, on the calling thread.
+  public static func product(_ x: Matrix, columnsOf matrix: [Float]) -> Matrix {
+    precondition(matrix.count == x.columns * x.columns, "\(matrix.count) values for \(x.columns) columns")
+    singleThreaded
+    return Matrix(rows: x.rows, columns: x.columns) { result in
+      guard let target = result.baseAddress else { return }
+      cblas_sgemm(
+        CblasRowMajor, CblasNoTrans, CblasNoTrans, Int32(x.rows), Int32(x.columns), Int32(x.columns), 1, x.values,
+        Int32(x.columns), matrix, Int32(x.columns), 0, target, Int32(x.columns))
     }
   }
 }

@@ -19,7 +19,7 @@ extension PackedMatrix {
   package func singleTokenProduct(_ x: Matrix, _ kernels: ck_kernels) -> Matrix {
     withOperands(x) { panels, x, tokens, y in
       nonisolated(unsafe) let (panels, x, y) = (panels, x, y)
-      let (inFeatures, outFeatures) = (inFeatures, outFeatures)
+      let (inFeatures, outFeatures) = (codeColumns, outFeatures)
       let groups = zeroPointGroups
       let sums = [Float](unsafeUninitializedCapacity: tokens * groups) { buffer, count in
         count = tokens * groups
@@ -46,7 +46,7 @@ extension PackedMatrix {
   package func manyTokenProduct(_ x: Matrix, _ kernels: ck_kernels) -> Matrix {
     withOperands(x) { panels, x, tokens, y in
       nonisolated(unsafe) let (panels, x, y) = (panels, x, y)
-      let (inFeatures, outFeatures) = (inFeatures, outFeatures)
+      let (inFeatures, outFeatures) = (codeColumns, outFeatures)
       let scratch = UnsafeMutableBufferPointer<Float>.allocate(capacity: tokens * inFeatures)
       defer { scratch.deallocate() }
       nonisolated(unsafe) let packed = scratch.baseAddress
@@ -65,6 +65,7 @@ extension PackedMatrix {
     _ x: Matrix, _ body: (ck_panels, UnsafePointer<Float>?, _ tokens: Int, UnsafeMutablePointer<Float>) -> Void
   ) -> Matrix {
     precondition(x.columns == inFeatures, "\(x.rows) × \(x.columns) times \(outFeatures) × \(inFeatures)")
+    let x = columns?.extended(x) ?? x
     return Matrix(rows: x.rows, columns: outFeatures) { y in
       guard let target = y.baseAddress, !y.isEmpty else { return }
       withPanels { panels in

@@ -5,7 +5,7 @@ public import Tensors
 /// `QuantizedProduct.h`.
 ///
 /// A weight is `(code − zeroPoint) · scale`, with one scale and zero point for each row and group of input features.
-/// The matrix is never expanded to floats.
+/// Columns may have gains besides: then it is what ``ColumnGains`` says. The matrix is never expanded to floats.
 public struct PackedMatrix: Sendable {
   /// How a code is stored.
   public enum Kind: Sendable, CaseIterable {
@@ -28,27 +28,38 @@ public struct PackedMatrix: Sendable {
   private let codes: TensorStorage
   private let scales: TensorStorage
   private let zeroPoints: TensorStorage?
+  /// Gains of the columns of codes, where they have some.
+  let columns: ColumnGains?
 
   /// Packs row-major codes of one byte each.
   ///
   /// - Parameters:
   ///   - kind: How codes are stored.
   ///   - codes: Codes `[outFeatures, inFeatures]` of any one-byte type; for ``Kind/uint4`` the upper nibbles are ignored.
-  ///   - groupSize: Input features of a group, at least 1; `inFeatures` or more for one group a row.
+  ///     With gains there may be further columns.
+  ///   - groupSize: Columns of a group, at least 1; as many as there are or more for one group a row.
   ///   - scales: `[outFeatures, groups]`, row-major.
   ///   - zeroPoints: Like `scales`; `nil` where all are 0.
+  ///   - columns: Gains of all columns of codes.
   /// - Precondition: the counts agree and no float8 code is NaN.
-  public init(_ kind: Kind, codes: Tensor, groupSize: Int, scales: [Float], zeroPoints: [Float]? = nil) {
+  public init(
+    _ kind: Kind, codes: Tensor, groupSize: Int, scales: [Float], zeroPoints: [Float]? = nil,
+    columns: ColumnGains? = nil
+  ) {
     precondition(codes.shape.rank == 2 && codes.dtype.bitWidth == 8, "\(codes.dtype) \(codes.shape) are no codes")
     precondition(groupSize >= 1, "groups of \(groupSize)")
-    let (outFeatures, inFeatures) = (codes.shape[0], codes.shape[1])
-    let groups = ck_group_count(inFeatures, groupSize)
+    let outFeatures = codes.shape[0]
+    let groups = ck_group_count(codes.shape[1], groupSize)
     precondition(scales.count == outFeatures * groups, "\(scales.count) scales for \(outFeatures) × \(groups) groups")
     precondition(
       (zeroPoints ?? scales).count == scales.count, "\(zeroPoints?.count ?? 0) zero points, \(scales.count) scales")
+    precondition(
+      (columns?.gains.count ?? codes.shape[1]) == codes.shape[1],
+      "\(columns?.gains.count ?? 0) gains for \(codes.shape[1]) columns")
     self.kind = kind
     self.outFeatures = outFeatures
-    self.inFeatures = inFeatures
+    self.inFeatures = columns?.inFeatures ?? codes.shape[1]
+    self.columns = columns
     self.groupSize = groupSize
     self.codes = Self.packedCodes(kind, codes)
     let pack = { (values: [Float]) in
@@ -60,18 +71,26 @@ public struct PackedMatrix: Sendable {
     self.zeroPoints = zeroPoints.map(pack)
   }
 
-  /// Packs row-major codes of one byte each; see ``init(_:codes:groupSize:scales:zeroPoints:)``.
+  /// Packs row-major codes of one byte each; see ``init(_:codes:groupSize:scales:zeroPoints:columns:)``.
   public init(
     _ kind: Kind, codes: [UInt8], outFeatures: Int, inFeatures: Int, groupSize: Int, scales: [Float],
-    zeroPoints: [Float]? = nil
+    zeroPoints: [Float]? = nil, columns: ColumnGains? = nil
   ) {
-    precondition(codes.count == outFeatures * inFeatures, "\(codes.count) codes for \(outFeatures) × \(inFeatures)")
-    let tensor = Tensor(.uint8, [outFeatures, inFeatures], bytes: codes)
-    self.init(kind, codes: tensor, groupSize: groupSize, scales: scales, zeroPoints: zeroPoints)
+    let width = columns?.gains.count ?? inFeatures
+    precondition(codes.count == outFeatures * width, "\(codes.count) codes for \(outFeatures) × \(width)")
+    let tensor = Tensor(.uint8, [outFeatures, width], bytes: codes)
+    self.init(
+      kind, codes: tensor, groupSize: groupSize, scales: scales, zeroPoints: zeroPoints, columns: columns)
   }
 
-  /// Bytes that the packed codes, scales and zero points take.
-  public var byteCount: Int { codes.bytes.count + scales.bytes.count + (zeroPoints?.bytes.count ?? 0) }
+  /// Columns of codes: the input features, and further ones that read some of them again.
+  var codeColumns: Int { columns?.gains.count ?? inFeatures }
+
+  /// Bytes that the packed codes, scales, zero points and gains take.
+  public var byteCount: Int {
+    codes.bytes.count + scales.bytes.count + (zeroPoints?.bytes.count ?? 0)
+      + (columns?.gains.count ?? 0) * MemoryLayout<Float>.size
+  }
 
   /// Some rows of weights.
   public func dequantizedRows(_ range: Range<Int>) -> Matrix { dequantizedRows(at: Array(range)) }
@@ -86,17 +105,25 @@ public struct PackedMatrix: Sendable {
         let columns = inFeatures
         Parallel.forEachChunk(of: indices.count, size: 64) { chunk in
           for place in chunk {
-            withUnsafePointer(to: panels) {
-              ck_dequantize_rows($0, indices[place], indices[place] + 1, rows?.advanced(by: place * columns))
-            }
+            guard let target = rows?.advanced(by: place * columns) else { continue }
+            withUnsafePointer(to: panels) { dequantize($0, row: indices[place], into: target) }
           }
         }
       }
     }
   }
 
+  private func dequantize(_ panels: UnsafePointer<ck_panels>, row: Int, into weights: UnsafeMutablePointer<Float>) {
+    guard let columns else { return ck_dequantize_rows(panels, row, row + 1, weights) }
+    withUnsafeTemporaryAllocation(of: Float.self, capacity: codeColumns) { terms in
+      guard let terms = terms.baseAddress else { return }
+      ck_dequantize_rows(panels, row, row + 1, terms)
+      columns.combine(terms, into: weights)
+    }
+  }
+
   /// Groups of a row whose sums of activations the zero points need; none without zero points.
-  var zeroPointGroups: Int { zeroPoints == nil ? 0 : ck_group_count(inFeatures, groupSize) }
+  var zeroPointGroups: Int { zeroPoints == nil ? 0 : ck_group_count(codeColumns, groupSize) }
 
   private static func packedCodes(_ kind: Kind, _ codes: Tensor) -> TensorStorage {
     let (outFeatures, inFeatures) = (codes.shape[0], codes.shape[1])
@@ -118,7 +145,7 @@ public struct PackedMatrix: Sendable {
     withExtendedLifetime(self) {
       body(
         ck_panels(
-          kind: kind.identifier, out: outFeatures, in: inFeatures, group_size: groupSize,
+          kind: kind.identifier, out: outFeatures, in: codeColumns, group_size: groupSize,
           codes: codes.bytes.assumingMemoryBound(to: UInt8.self).baseAddress,
           scales: scales.bytes.assumingMemoryBound(to: Float.self).baseAddress,
           zeros: zeroPoints?.bytes.assumingMemoryBound(to: Float.self).baseAddress))

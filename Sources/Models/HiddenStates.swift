@@ -63,6 +63,13 @@ public final class HiddenStates {
     try HiddenStates(chunks: chunks, columns: columns, spillFolder: folder)
   }
 
+  /// The same states, in the same kind of place.
+  public func copy() throws(ModelError) -> HiddenStates {
+    let result = try zeros()
+    for chunk in chunks.indices { try result.write(try read(chunk), to: chunk) }
+    return result
+  }
+
   /// Number of rows of all chunks.
   public var rowCount: Int { (starts.last ?? 0) + (chunks.last?.rowCount ?? 0) }
 

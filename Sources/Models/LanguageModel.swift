@@ -116,7 +116,7 @@ public struct LanguageModel: Sendable {
           of: name, outFeatures: rows, inFeatures: columns, from: checkpoint.weights, file: checkpoint.name)
       }
       // Our own artifacts, and what runtimes read, are multiplied with as they are; other layouts are decoded.
-      if quantization.method == "compressed-tensors", checkpoint.adapter == nil, let codes = weight.codes {
+      if quantization.isMultipliedAsStored, checkpoint.adapter == nil, let codes = weight.codes {
         result.weight = .quantized(try wrapped(codes).packed())
       } else {
         result.weight = .rows(weight.rows)

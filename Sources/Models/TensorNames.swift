@@ -20,9 +20,9 @@ public struct TensorNames: Sendable, Hashable {
     known.first { isLinear($0.embedding, has) } ?? plain
   }
 
-  /// Whether a linear of this name is there, in full precision or packed.
+  /// Whether a linear of this name is there, in full precision, packed or as columns of codes.
   static func isLinear(_ name: String, _ has: (String) -> Bool) -> Bool {
-    [".weight", ".weight_packed"].contains { has(name + $0) }
+    [".weight", ".weight_packed", ".weight_codes"].contains { has(name + $0) }
   }
 
   /// The embedding's module.

@@ -47,9 +47,12 @@ struct LayerPass {
       return hidden
     }
     let judged = texts.judged(tokens: memory.heldOutTokens)
-    self.states = CalibrationStates(
+    let feedsBack = plan.linears.contains { $0.scheme != nil && $0.method.feedsBack }
+    // Experts are rounded for what they see in full precision: behind a quantized router it would be other tokens.
+    self.states = try CalibrationStates(
       search: try embedded(texts.search, rows: memory.chunkRows), heldOut: try embedded(judged, rows: Int.max),
-      reserve: texts.reserve.isEmpty ? nil : try embedded(texts.reserve, rows: memory.chunkRows))
+      reserve: texts.reserve.isEmpty ? nil : try embedded(texts.reserve, rows: memory.chunkRows),
+      passesErrorsOn: feedsBack && !model.configuration.hasExperts)
     model.discardPages()
   }
 

@@ -210,6 +210,7 @@ extension Granularity {
     case .perChannel: "one scale a row"
     case .perGroup(let size): "groups of \(size)"
     case .perBlock(let rows, let columns): "blocks of \(rows) × \(columns)"
+    case .perRowAndColumn: "a gain a row and a gain a column"
     }
   }
 }

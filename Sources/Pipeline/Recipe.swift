@@ -66,10 +66,11 @@ public struct Recipe: Sendable {
   public var needsCalibration: Bool {
     if kvCache != nil { return true }
     let schemes = [scheme] + rules.compactMap(\.scheme)
-    let searches = ([method] + rules.compactMap(\.method)).contains { $0 != .roundToNearest }
+    let methods = [method] + rules.compactMap(\.method)
+    if methods.contains(where: { $0 != .roundToNearest }) { return true }
     return schemes.contains { scheme in
       if case .staticPerTensor = scheme.activations { return true }
-      return searches || scheme.activations == QuantizationScheme.nvfp4.activations
+      return scheme.activations == QuantizationScheme.nvfp4.activations
     }
   }
 

@@ -40,7 +40,7 @@ struct RecodedLinear {
     switch (weights.format, weights.granularity) {
     case (.float4E2M1, _): return nil
     case (.int, .perTensor) where scheme.multipliesIntegers: break
-    case (.int, .perTensor), (.int, .perBlock):
+    case (.int, .perTensor), (.int, .perBlock), (.int, .perRowAndColumn):
       return "packed integers have a scale for each row or group, theirs is \(weights.granularity.phrase)"
     default: break
     }

@@ -54,7 +54,8 @@ public struct FloatScales: Sendable {
     var isSearched = false
     if case .leastError = scaling.choice { isSearched = true }
     if quantization.scales == .float8 {
-      let largest = max(scaling.sharedMaximum ?? 0, maxima.reduce(0) { max($0, $1.isFinite ? $1 : 0) })
+      // A shared one holds even where the matrix exceeds it: the divisors must be the same.
+      let largest = scaling.sharedMaximum ?? maxima.reduce(0) { max($0, $1.isFinite ? $1 : 0) }
       // A searched scale may be half as large again as the plain one; the plain one is at most the largest float8.
       let top = Float8E4M3.largest * (isSearched ? 4 : Float4E2M1.largest)
       // By the reciprocal, as the library's: the same bits.

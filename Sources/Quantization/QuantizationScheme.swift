@@ -32,6 +32,8 @@ public enum Granularity: Hashable, Sendable {
   case perGroup(size: Int)
   /// Rectangles of the weight matrix; those at the edges may be smaller.
   case perBlock(rows: Int, columns: Int)
+  /// A scale is the product of one of the output feature and one of the input feature.
+  case perRowAndColumn
 }
 
 /// What numbers scales may be.
@@ -161,6 +163,10 @@ extension QuantizationScheme {
   /// The same, activations scaled alike, above one calibrated number.
   public static let nvfp4 = QuantizationScheme(
     name: "NVFP4", weights: nvfp4A16.weights, activations: .dynamicPerGroup(.float4E2M1, size: 16))
+  /// Integers of any size with a gain a row and a gain a column, entropy-coded; a code is stored in 8 or 4 bits.
+  public static func entropyCoded(bits: Int) -> QuantizationScheme {
+    QuantizationScheme(name: "EC", weights: WeightQuantization(.int(bits: bits), .perRowAndColumn))
+  }
 
   /// Every preset, in the order they are listed to people.
   public static let all: [QuantizationScheme] = [

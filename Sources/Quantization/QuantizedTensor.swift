@@ -4,7 +4,8 @@ public import Tensors
 
 /// The weights of one linear as codes, scales and zero points: the one layout in memory.
 ///
-/// Ŵ[n, k] = (code[n, k] − zeroPoint[g]) · scale[g], g the scale's rectangle that (n, k) lies in.
+/// Ŵ[n, k] = (code[n, k] − zeroPoint[g]) · scale[g], g the scale's rectangle that (n, k) lies in. With a gain a row and a
+/// column, scales are the rows' gains and ``columns`` says the rest.
 public struct QuantizedTensor: Sendable {
   /// How the weights are stored.
   public let quantization: WeightQuantization
@@ -12,7 +13,7 @@ public struct QuantizedTensor: Sendable {
   public let outFeatures: Int
   /// Number of input features.
   public let inFeatures: Int
-  /// One byte a weight, `[outFeatures, inFeatures]`: signed integers in two's complement, float8 codes,
+  /// One byte a code, `[outFeatures, codeColumns]`: signed integers in two's complement, float8 codes,
   /// or float4 codes 0 … 15.
   public let codes: [UInt8]
   /// `[rowGroups, columnGroups]`; each is exactly representable in ``scaleType``, once divided by ``scaleDivisor``.
@@ -23,11 +24,13 @@ public struct QuantizedTensor: Sendable {
   public let scaleDivisor: Float?
   /// Like the scales; `nil` when symmetric.
   public let zeroPoints: [Int8]?
+  /// Gains of the columns, and further columns of codes, where there are such.
+  public let columns: ColumnGains?
 
   /// A quantized matrix whose parts agree in size.
   public init(
     _ quantization: WeightQuantization, outFeatures: Int, inFeatures: Int, codes: [UInt8], scales: [Float],
-    scaleType: DType, scaleDivisor: Float? = nil, zeroPoints: [Int8]?
+    scaleType: DType, scaleDivisor: Float? = nil, zeroPoints: [Int8]?, columns: ColumnGains? = nil
   ) {
     self.quantization = quantization
     self.outFeatures = outFeatures
@@ -38,7 +41,13 @@ public struct QuantizedTensor: Sendable {
     self.scaleDivisor = scaleDivisor
     self.zeroPoints = zeroPoints
     precondition((scaleDivisor != nil) == (scaleType == .float8E4M3), "float8 scales, and only those, have a divisor")
-    precondition(codes.count == outFeatures * inFeatures, "\(codes.count) codes for \(outFeatures) × \(inFeatures)")
+    self.columns = columns
+    precondition(
+      (columns != nil) == (quantization.granularity == .perRowAndColumn), "column gains and granularity disagree")
+    precondition(
+      columns.map { $0.inFeatures == inFeatures } ?? true,
+      "gains of \(columns?.inFeatures ?? 0) columns for \(inFeatures)")
+    precondition(codes.count == outFeatures * codeColumns, "\(codes.count) codes for \(outFeatures) × \(codeColumns)")
     precondition(scales.count == grid.count, "\(scales.count) scales for \(grid.count) groups")
     precondition((zeroPoints == nil) == quantization.isSymmetric, "zero points and symmetry disagree")
     precondition(zeroPoints.map { $0.count == grid.count } ?? true, "as many zero points as scales")
@@ -49,8 +58,17 @@ public struct QuantizedTensor: Sendable {
     ScaleGrid(quantization.granularity, outFeatures: outFeatures, inFeatures: inFeatures)
   }
 
-  /// Bits that the stored codes, scales, their divisor and zero points take, by the widths of their types.
+  /// Columns of codes: the input features, and further ones that read some of them again.
+  public var codeColumns: Int { columns?.gains.count ?? inFeatures }
+  /// How many of them are beyond the input features.
+  public var splitColumns: Int { columns?.sources.count ?? 0 }
+
+  /// Bits that the stored codes, scales, their divisor and zero points take, by the widths of their types; gains take a
+  /// byte, sources of further columns four.
   public var bitCount: Int {
+    if let columns {
+      return codes.count * quantization.format.bitWidth + 8 * (outFeatures + inFeatures) + 32 * columns.sources.count
+    }
     let zeroBits = zeroPoints == nil ? 0 : quantization.format.bitWidth
     return codes.count * quantization.format.bitWidth + scales.count * (scaleType.bitWidth + zeroBits)
       + (scaleDivisor == nil ? 0 : 32)
@@ -82,6 +100,13 @@ public struct QuantizedTensor: Sendable {
       kind = .int8
       codes = codes.map { UInt8(bitPattern: Int8(2 * Float4E2M1.decoded[Int($0)])) }
       scales = scales.map { $0 / 2 }
+    case .int where columns != nil:
+      let isSmall = codes.allSatisfy { (-8...7).contains(Int8(bitPattern: $0)) }
+      kind = isSmall ? .uint4 : .int8
+      if isSmall {
+        codes = codes.map { $0 &+ 8 }
+        zeros = [Float](repeating: 8, count: outFeatures)
+      }
     case .int(let bits) where bits <= 4:
       kind = .uint4
       codes = codes.map { $0 &+ 8 }
@@ -93,12 +118,14 @@ public struct QuantizedTensor: Sendable {
       zeros = zeroPoints.map { spread($0).map { Float($0) } }
     }
     return PackedMatrix(
-      kind, codes: codes, outFeatures: outFeatures, inFeatures: inFeatures, groupSize: grid.columnsPerScale,
-      scales: scales, zeroPoints: zeros)
+      kind, codes: codes, outFeatures: outFeatures, inFeatures: inFeatures,
+      groupSize: max(1, columns == nil ? grid.columnsPerScale : codeColumns), scales: scales, zeroPoints: zeros,
+      columns: columns)
   }
 
   /// The weights that the codes stand for, `[outFeatures, inFeatures]`.
   public func dequantized() -> Matrix {
+    if let columns { return dequantized(columns) }
     let grid = grid
     var values = [Float](repeating: 0, count: codes.count)
     for row in 0..<outFeatures {
@@ -119,6 +146,23 @@ public struct QuantizedTensor: Sendable {
       }
     }
     return Matrix(rows: outFeatures, columns: inFeatures, values: values)
+  }
+}
+
+extension QuantizedTensor {
+  /// ``dequantized()`` with a gain a row and a column.
+  private func dequantized(_ columns: ColumnGains) -> Matrix {
+    Matrix(rows: outFeatures, columns: inFeatures) { buffer in
+      guard let weights = buffer.baseAddress else { return }
+      let width = codeColumns
+      withUnsafeTemporaryAllocation(of: Float.self, capacity: width) { terms in
+        guard let base = terms.baseAddress else { return }
+        for row in 0..<outFeatures {
+          for column in 0..<width { base[column] = Float(Int8(bitPattern: codes[row * width + column])) * scales[row] }
+          columns.combine(base, into: weights + row * inFeatures)
+        }
+      }
+    }
   }
 }
 

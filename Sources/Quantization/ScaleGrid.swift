@@ -13,7 +13,7 @@ public struct ScaleGrid: Hashable, Sendable {
   public init(_ granularity: Granularity, outFeatures: Int, inFeatures: Int) {
     switch granularity {
     case .perTensor: (rowsPerScale, columnsPerScale) = (max(1, outFeatures), max(1, inFeatures))
-    case .perChannel: (rowsPerScale, columnsPerScale) = (1, max(1, inFeatures))
+    case .perChannel, .perRowAndColumn: (rowsPerScale, columnsPerScale) = (1, max(1, inFeatures))
     case .perGroup(let size): (rowsPerScale, columnsPerScale) = (1, max(1, min(size, inFeatures)))
     case .perBlock(let rows, let columns): (rowsPerScale, columnsPerScale) = (rows, columns)
     }

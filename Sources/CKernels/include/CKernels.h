@@ -5,6 +5,7 @@
 #include "Conversions.h"
 #include "DenseProduct.h"
 #include "Elementwise.h"
+#include "FeedbackRounding.h"
 #include "FloatScales.h"
 #include "InstructionSets.h"
 #include "LogProbabilities.h"

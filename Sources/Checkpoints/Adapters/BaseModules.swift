@@ -13,7 +13,7 @@ struct BaseModules: Sendable {
     /// Whether its weights are stored as other than one plain tensor: codes, or floats of eight bits with scales.
     var isQuantized: Bool {
       if let weight = tensors["weight"] { return !weight.dtype.isFullPrecision }
-      return ["weight_packed", "qweight", "weight_blocks", "blocks"].contains(where: has)
+      return ["weight_packed", "weight_codes", "qweight", "weight_blocks", "blocks"].contains(where: has)
     }
   }
 

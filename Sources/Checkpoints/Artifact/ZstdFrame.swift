@@ -37,7 +37,7 @@ enum ZstdFrame {
 
   /// One frame with content size and checksum; stored when that saves less than 3 %.
   static func compress(_ bytes: UnsafeRawBufferPointer, _ compression: Compression) throws(ZstdError) -> [UInt8] {
-    guard let parameters = compression.parameters else { return ZstdFrameHeader.storedFrame(bytes) }
+    guard let parameters = compression.parameters(for: bytes.count) else { return ZstdFrameHeader.storedFrame(bytes) }
     guard let context = ZSTD_createCCtx() else { throw .library("out of memory") }
     defer { ZSTD_freeCCtx(context) }
     let settings: [(ZSTD_cParameter, Int32)] = [

@@ -110,6 +110,7 @@ public struct CompressedTensorsConfiguration: Sendable {
       strategy = weights.scales == .float8 ? "tensor_group" : "group"
       group = .integer(size)
     case .perBlock(let rows, let columns): (strategy, block) = ("block", [.integer(rows), .integer(columns)])
+    case .perRowAndColumn: preconditionFailure("compressed-tensors has no gains of columns")
     }
     return arguments(
       weights.format, symmetric: weights.isSymmetric, strategy: strategy, group: group, block: block, dynamic: false,

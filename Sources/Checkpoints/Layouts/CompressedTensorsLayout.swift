@@ -62,6 +62,7 @@ public enum CompressedTensorsLayout {
       !asBytes || weight.quantization.format == .int(bits: 8) && weight.quantization.isSymmetric,
       "bytes hold symmetric integers of eight bits")
     if weight.quantization.format == .float4E2M1 { return encodeFloat4(weight, linear) }
+    precondition(weight.columns == nil, "compressed-tensors has no gains of columns")
     let grid = weight.grid
     let scale = scaleTensor(weight)
     if asBytes {
@@ -190,7 +191,7 @@ public enum CompressedTensorsLayout {
     switch quantization.granularity {
     case .perTensor: [[], [1], [1, 1]]
     case .perChannel: [[grid.rowGroups], [grid.rowGroups, 1]]
-    case .perGroup, .perBlock: [[grid.rowGroups, grid.columnGroups]]
+    case .perGroup, .perBlock, .perRowAndColumn: [[grid.rowGroups, grid.columnGroups]]
     }
   }
 

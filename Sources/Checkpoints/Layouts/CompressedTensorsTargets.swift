@@ -35,9 +35,12 @@ struct CompressedTensorsTargets {
     targets = configuration.groups.flatMap { group in group.targets.map { (Pattern($0), $0, group) } }
   }
 
+  /// Whether a module is kept in full precision whatever the targets say.
+  func ignores(_ module: String) -> Bool { ignored.contains { $0.rank(module) != nil } }
+
   /// The group of a module, or `nil` if it is in full precision.
   func group(of module: String) -> CompressedTensorsConfiguration.Group? {
-    if ignored.contains(where: { $0.rank(module) != nil }) { return nil }
+    if ignores(module) { return nil }
     var best: (rank: Int, target: String, group: CompressedTensorsConfiguration.Group)?
     for (pattern, target, group) in targets {
       guard let rank = pattern.rank(module) else { continue }

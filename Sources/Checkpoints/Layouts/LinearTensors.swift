@@ -60,7 +60,7 @@ struct LinearTensors {
     switch granularity {
     case .perTensor: [[1], [], [1, 1]]
     case .perChannel: [[grid.rowGroups, 1], [grid.rowGroups]]
-    case .perGroup: [[grid.rowGroups, grid.columnGroups]]
+    case .perGroup, .perRowAndColumn: [[grid.rowGroups, grid.columnGroups]]
     // ModelOpt keeps the axes within a block.
     case .perBlock: [[grid.rowGroups, grid.columnGroups], [grid.rowGroups, 1, grid.columnGroups, 1]]
     }

@@ -4,13 +4,14 @@ internal import Tensors
 
 /// One linear as its file holds it, whatever the layout: how to read its codes, scales and zero points for some rows.
 ///
-/// Ŵ[n, k] = (code[n, k] − zeroPoint[g]) · scale[g], as in ``QuantizedTensor``; nothing is kept but views of the file.
+/// Ŵ[n, k] = (code[n, k] − zeroPoint[g]) · scale[g], as in ``QuantizedTensor``; nothing is kept but views of the file
+/// and the gains of columns.
 struct StoredCodes: Sendable {
   /// Where the codes come from.
   enum Source: Sendable {
-    /// One byte a code, `[outFeatures, inFeatures]`.
+    /// One byte a code, `[outFeatures, codeColumns]`.
     case bytes(Tensor)
-    /// Unpacked for a range of rows into `range.count × inFeatures` bytes.
+    /// Unpacked for a range of rows into `range.count × codeColumns` bytes.
     case unpacked(@Sendable (Range<Int>, UnsafeMutablePointer<UInt8>) -> Void)
   }
 
@@ -24,6 +25,11 @@ struct StoredCodes: Sendable {
   let zeroPoints: (@Sendable (Range<Int>) -> [Int8])?
   /// The group of each column where columns are out of order.
   let order: [Int32]?
+  /// Gains of columns, where they have some.
+  let columns: ColumnGains?
+
+  /// Columns of codes: the input features, and further ones that read some of them again.
+  private var codeColumns: Int { columns?.gains.count ?? inFeatures }
 
   var grid: ScaleGrid { ScaleGrid(quantization.granularity, outFeatures: outFeatures, inFeatures: inFeatures) }
 
@@ -43,7 +49,7 @@ struct StoredCodes: Sendable {
           if let codes = bytes.baseAddress?.assumingMemoryBound(to: UInt8.self) { decode(rows, codes, place) }
         }
       } else {
-        withUnsafeTemporaryAllocation(of: UInt8.self, capacity: rows.count * inFeatures) { bytes in
+        withUnsafeTemporaryAllocation(of: UInt8.self, capacity: rows.count * codeColumns) { bytes in
           guard let codes = bytes.baseAddress else { return }
           copyCodes(rows, to: codes)
           decode(rows, codes, place)
@@ -57,6 +63,7 @@ struct StoredCodes: Sendable {
   private static let float4 = Float4E2M1.decoded + [Float](repeating: 0, count: 240)
 
   private func decode(_ rows: Range<Int>, _ codes: UnsafePointer<UInt8>, _ floats: UnsafeMutablePointer<Float>) {
+    if let columns { return decode(rows, codes, floats, columns) }
     let grid = grid
     let groups = rows.lowerBound / grid.rowsPerScale..<(rows.upperBound - 1) / grid.rowsPerScale + 1
     let scales = scales.values(groups)
@@ -83,6 +90,20 @@ struct StoredCodes: Sendable {
             for index in 0..<count { target[index] = (Float(Int8(bitPattern: source[index])) - zero) * scale }
           }
         }
+      }
+    }
+  }
+
+  /// Integers with a gain a row and a column.
+  private func decode(
+    _ rows: Range<Int>, _ codes: UnsafePointer<UInt8>, _ floats: UnsafeMutablePointer<Float>, _ columns: ColumnGains
+  ) {
+    let (gains, width) = (scales.values(rows), codeColumns)
+    withUnsafeTemporaryAllocation(of: Float.self, capacity: width) { terms in
+      guard let terms = terms.baseAddress else { return }
+      for row in 0..<rows.count {
+        for column in 0..<width { terms[column] = Float(Int8(bitPattern: codes[row * width + column])) * gains[row] }
+        columns.combine(terms, into: floats + row * inFeatures)
       }
     }
   }
@@ -119,18 +140,19 @@ struct StoredCodes: Sendable {
   /// The codes as one quantized matrix; columns must be in order.
   func quantizedTensor() -> QuantizedTensor {
     let grid = grid
-    let count = outFeatures * inFeatures
+    let width = codeColumns
+    let count = outFeatures * width
     let codes = [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in
       nonisolated(unsafe) let base = buffer.baseAddress
       Parallel.forEachRange(of: outFeatures, size: 64) { rows in
-        if let base, inFeatures > 0 { copyCodes(rows, to: base + rows.lowerBound * inFeatures) }
+        if let base, width > 0 { copyCodes(rows, to: base + rows.lowerBound * width) }
       }
       initialized = count
     }
     return QuantizedTensor(
       quantization, outFeatures: outFeatures, inFeatures: inFeatures, codes: codes,
       scales: scales.values(0..<grid.rowGroups), scaleType: scales.exactType,
-      zeroPoints: zeroPoints?(0..<grid.rowGroups))
+      zeroPoints: zeroPoints?(0..<grid.rowGroups), columns: columns)
   }
 
   /// What is wrong with the codes, all of which are read; `nil` for packed codes, which are all in range.

@@ -1,3 +1,4 @@
+internal import Kernels
 internal import Quantization
 internal import Tensors
 
@@ -21,6 +22,8 @@ enum StoredLayout: Hashable, Sendable {
   case autoAWQ
   /// GPTQ; the first version of the format stores zero points less one. `isOrdered` where columns may be out of order.
   case gptq(bias: Int, isOrdered: Bool)
+  /// Our own: integers column by column, with gains of rows and columns.
+  case entropyCoded
 
   /// The number that all scales of a matrix are taken with.
   enum Whole: Hashable, Sendable {
@@ -36,6 +39,7 @@ enum StoredLayout: Hashable, Sendable {
     case .float4(let codes, _): codes
     case .expert: "_blocks"
     case .autoAWQ, .gptq: ".qweight"
+    case .entropyCoded: EntropyCodedLayout.codesPart
     }
   }
 
@@ -52,6 +56,7 @@ enum StoredLayout: Hashable, Sendable {
     case .expert: ["_blocks", "_scales"]
     case .autoAWQ: [".qweight", ".qzeros", ".scales"]
     case .gptq: [".qweight", ".qzeros", ".scales", ".g_idx"]
+    case .entropyCoded: EntropyCodedLayout.parts
     }
   }
 
@@ -83,6 +88,7 @@ extension LinearTensors {
         throw .missingTensor(linear + ".g_idx", file: file)
       }
       return try gptq(quantization, grid, outFeatures, inFeatures, bias: bias)
+    case .entropyCoded: return try entropyCoded(quantization, grid, outFeatures, inFeatures)
     }
   }
 
@@ -95,10 +101,11 @@ extension LinearTensors {
 
   func stored(
     _ quantization: WeightQuantization, _ outFeatures: Int, _ inFeatures: Int, _ source: StoredCodes.Source,
-    _ scales: StoredScales, zeroPoints: (@Sendable (Range<Int>) -> [Int8])? = nil, order: [Int32]? = nil
+    _ scales: StoredScales, zeroPoints: (@Sendable (Range<Int>) -> [Int8])? = nil, order: [Int32]? = nil,
+    columns: ColumnGains? = nil
   ) -> StoredCodes {
     StoredCodes(
       quantization: quantization, outFeatures: outFeatures, inFeatures: inFeatures, source: source, scales: scales,
-      zeroPoints: zeroPoints, order: order)
+      zeroPoints: zeroPoints, order: order, columns: columns)
   }
 }

@@ -6,6 +6,7 @@ extension StoredQuantization {
   static func storage(_ declaration: QuantizationDeclaration) throws(CheckpointError) -> any StorageMethod {
     switch declaration.method {
     case "compressed-tensors": return try CompressedTensorsMethod(declaration)
+    case EntropyCodedConfiguration.method: return try EntropyCodedMethod(declaration)
     case "fp8" where declaration.value("quant_algo") != nil: return try ModelOptMethod(declaration)
     case "fp8", "fbgemm_fp8": return try Float8Method(declaration)
     case "modelopt", "modelopt_fp4": return try ModelOptMethod(declaration)
@@ -36,7 +37,8 @@ extension StoredQuantization {
 
   private static let parts: Set<String> = [
     "weight_packed", "weight_scale", "weight_scale_inv", "weight_scale_2", "weight_global_scale", "weight_zero_point",
-    "qweight", "qzeros", "scales",
+    "qweight", "qzeros", "scales", "weight_codes", "weight_column_class", "weight_row_gain", "weight_column_gain",
+    "weight_split_source",
   ]
 
   private static func quantizedModule(_ info: TensorInfo, _ hasStacks: Bool) -> String? {

@@ -8,8 +8,12 @@ public import Tensors
 /// whatever the configuration says, and one with codes or scales that the configuration keeps in full precision is
 /// refused.
 public struct StoredQuantization: Sendable {
-  /// Such as `compressed-tensors`, `fp8`, `awq`, `gptq`, `mxfp4`, `modelopt`.
+  /// Such as `compressed-tensors`, `fp8`, `awq`, `gptq`, `mxfp4`, `modelopt`, or `quantize-ec`, our own.
   public let method: String
+  /// Whether linears are multiplied with as they are stored: what we write, and what runtimes read; others are decoded.
+  public var isMultipliedAsStored: Bool {
+    method == "compressed-tensors" || method == EntropyCodedConfiguration.method
+  }
   /// What is declared but not carried out, or odd but harmless, a sentence each.
   public let warnings: [String]
   /// The type a full-precision copy of a weight would have: what the configuration says, else BF16.

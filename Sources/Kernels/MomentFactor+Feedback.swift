@@ -1,0 +1,110 @@
+package import CKernels
+internal import COpenBLAS
+internal import Tensors
+
+extension MomentFactor {
+  /// How a tile of rows is rounded: what `ck_feedback_tile` says, by channel.
+  package struct Grid: Sendable {
+    package var kind: ck_feedback_kind
+    package var lowest: Int32 = 0
+    package var highest: Int32 = 0
+    /// The index of each channel's scale.
+    package var cells: [Int32]
+    /// Scales of a row.
+    package var cellCount: Int
+    /// A factor of each channel's scale; `nil` for ones.
+    package var gains: [Float]?
+    package var deadZone: Float = 0
+    /// √H_jj of each channel, after folding.
+    package var deviations: [Float]
+
+    package init(kind: ck_feedback_kind, cells: [Int32], cellCount: Int, deviations: [Float]) {
+      self.kind = kind
+      self.cells = cells
+      self.cellCount = cellCount
+      self.deviations = deviations
+    }
+  }
+
+  /// Columns that pass their errors on together.
+  private static let block = 64
+
+  /// Rounds some rows with feedback, on the calling thread.
+  ///
+  /// - Parameters:
+  ///   - weights: `[rows, channels]`.
+  ///   - scales: `[rows, cellCount]`; `zeros` likewise or `nil`.
+  ///   - codes: receives `[rows, channels]`.
+  /// - Returns: the expected squared error of each row's output under R′.
+  @discardableResult
+  package func round(
+    _ weights: UnsafePointer<Float>, rows: Int, _ grid: Grid, scales: UnsafePointer<Float>,
+    zeros: UnsafePointer<Float>?, codes: UnsafeMutablePointer<Int32>
+  ) -> [Double] {
+    let size = rows * channels
+    let cells = order.map { grid.cells[$0] }
+    let gains = grid.gains.map { gains in order.map { gains[$0] } }
+    let deviations = order.map { grid.deviations[$0] }
+    var losses = [Double](repeating: 0, count: rows)
+    withUnsafeTemporaryAllocation(of: Float.self, capacity: 3 * size) { room in
+      withUnsafeTemporaryAllocation(of: Int32.self, capacity: size) { placed in
+        guard let lined = room.baseAddress, let placed = placed.baseAddress else { return }
+        let (owed, errors) = (lined + size, lined + 2 * size)
+        owed.update(repeating: 0, count: size)
+        for row in 0..<rows {
+          let (source, target) = (weights + row * channels, lined + row * channels)
+          for (place, channel) in order.enumerated() { target[place] = source[channel] }
+        }
+        cells.withUnsafeBufferPointer { cells in
+          deviations.withUnsafeBufferPointer { deviations in
+            withOptional(gains) { gains in
+              var tile = ck_feedback_tile(
+                kind: grid.kind, lowest: grid.lowest, highest: grid.highest, rows: rows, places: channels,
+                weights: lined, scales: scales, zeros: zeros, cells: grid.cellCount, cell: cells.baseAddress,
+                gains: gains, deviations: deviations.baseAddress, dead_zone: grid.deadZone, owed: owed,
+                errors: errors, codes: placed)
+              walk(&tile)
+            }
+          }
+        }
+        for row in 0..<rows {
+          let (source, target) = (placed + row * channels, codes + row * channels)
+          for (place, channel) in order.enumerated() { target[channel] = source[place] }
+          losses[row] = loss(errors + row * channels, scratch: lined)
+        }
+      }
+    }
+    return losses
+  }
+
+  private func walk(_ tile: inout ck_feedback_tile) {
+    MatrixProduct.singleThreaded
+    let l = factor.bytes.assumingMemoryBound(to: Float.self).baseAddress
+    guard let l else { return }
+    var last = channels
+    while last > 0 {
+      let first = max(0, last - Self.block)
+      ck_feedback_block(&tile, l, first, last)
+      if first > 0 {
+        cblas_sgemm(
+          CblasRowMajor, CblasNoTrans, CblasNoTrans, Int32(tile.rows), Int32(first), Int32(last - first), 1,
+          tile.errors + first, Int32(channels), l + first * channels, Int32(channels), 1, tile.owed, Int32(channels))
+      }
+      last = first
+    }
+  }
+
+  /// ‖e·L‖²; `scratch` is a row that is not needed any more.
+  private func loss(_ error: UnsafePointer<Float>, scratch: UnsafeMutablePointer<Float>) -> Double {
+    guard let l = factor.bytes.assumingMemoryBound(to: Float.self).baseAddress else { return 0 }
+    scratch.update(from: error, count: channels)
+    cblas_strmv(
+      CblasRowMajor, CblasLower, CblasTrans, CblasNonUnit, Int32(channels), l, Int32(channels), scratch, 1)
+    return ck_sum_of_squares(scratch, channels)
+  }
+}
+
+private func withOptional(_ values: [Float]?, _ body: (UnsafePointer<Float>?) -> Void) {
+  guard let values else { return body(nil) }
+  values.withUnsafeBufferPointer { body($0.baseAddress) }
+}

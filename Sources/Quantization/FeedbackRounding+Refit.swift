@@ -1,0 +1,58 @@
+internal import CKernels
+public import Kernels
+public import Tensors
+
+extension FeedbackRounding {
+  /// Rounds with feedback, then fits scales and zero points to the codes by least squares and rounds again with them.
+  ///
+  /// Only integers whose scales belong to one output feature are fitted; other formats are rounded once.
+  ///
+  /// - Parameter rounds: how often scales are fitted.
+  public static func refitted(
+    _ tensor: QuantizedTensor, _ weight: WeightRows, factor: MomentFactor, channelFactors: [Float]?, rounds: Int = 2
+  ) -> QuantizedTensor {
+    var result = rounded(tensor, weight, factor: factor, channelFactors: channelFactors)
+    guard case .int = tensor.quantization.format, tensor.grid.rowsPerScale == 1 else { return result }
+    for _ in 0..<rounds {
+      result = fitted(result, weight, factor: factor, channelFactors: channelFactors)
+      result = rounded(result, weight, factor: factor, channelFactors: channelFactors)
+    }
+    return fitted(result, weight, factor: factor, channelFactors: channelFactors)
+  }
+
+  private static func fitted(
+    _ tensor: QuantizedTensor, _ weight: WeightRows, factor: MomentFactor, channelFactors: [Float]?
+  ) -> QuantizedTensor {
+    guard case .int(let bits) = tensor.quantization.format else { return tensor }
+    let (rowCount, width, grid) = (tensor.outFeatures, tensor.inFeatures, tensor.grid)
+    let deviations = plan(tensor, factor: factor, channelFactors: channelFactors).deviations
+    let groups = grid.columnGroups
+    let lowest = -Float(1 << (bits - 1))
+    var scales = tensor.scales
+    var zeros = tensor.zeroPoints ?? []
+    scales.withUnsafeMutableBufferPointer { scales in
+      zeros.withUnsafeMutableBufferPointer { zeros in
+        nonisolated(unsafe) let (scales, zeros) = (scales, zeros)
+        Parallel.forEachRange(of: rowCount, size: rowTile) { rows in
+          let cells = rows.lowerBound * groups..<rows.upperBound * groups
+          var found = MomentFactor.Scales(
+            scales: Array(scales[cells]), zeros: zeros.isEmpty ? [] : zeros[cells].map { Float($0) },
+            zeroRange: lowest...(-lowest - 1), type: ck_scale_type(tensor.scaleType))
+          let numbers = tensor.codes[rows.lowerBound * width..<rows.upperBound * width].map {
+            Float(Int8(bitPattern: $0))
+          }
+          let floats = weight.rows(rows).values
+          factor.refit(
+            &found, floats, numbers: numbers, rows: rows.count, width: grid.columnsPerScale, deviations: deviations)
+          for (index, cell) in cells.enumerated() {
+            scales[cell] = found.scales[index]
+            if !zeros.isEmpty { zeros[cell] = Int8(found.zeros[index]) }
+          }
+        }
+      }
+    }
+    return QuantizedTensor(
+      tensor.quantization, outFeatures: rowCount, inFeatures: width, codes: tensor.codes, scales: scales,
+      scaleType: tensor.scaleType, zeroPoints: tensor.zeroPoints == nil ? nil : zeros)
+  }
+}
