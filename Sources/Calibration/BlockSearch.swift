@@ -224,6 +224,12 @@ struct BlockSearch {
       }
       block.weights[name]?.shrink = clips.found[key]
     }
+    for name in names {
+      let factors = block.weights[name]?.columnFactors
+      if isScaledByError(name) { block.weights[name]?.scaling = scaling(name, factors: factors) }
+      let shared = sharedMaximum(name, block.weights)
+      block.weights[name]?.scaling.sharedMaximum = shared
+    }
     for name in names where feedsBack(name) {
       guard let weight = block.weights[name] else { continue }
       let key = "\(name) \(touched[name] ?? []) \(weight.shrink != nil)"
@@ -234,9 +240,33 @@ struct BlockSearch {
     return block
   }
 
+  private func isScaledByError(_ name: String) -> Bool {
+    (quantizer.methods[name] ?? .roundToNearest) != .roundToNearest
+      && quantizer.schemes[name]?.weights.format.isFloat ?? false
+  }
+
+  /// Scales of floats by the expected error of the output, inputs being divided by the columns' factors.
+  private func scaling(_ name: String, factors: [Float]?) -> FloatScaling {
+    let seen = statistics(name)
+    var squares = ClipSearch.shrunk(seen.squares, tokens: seen.weight).squares
+    guard squares.count == initial[name]?.source.inFeatures else { return FloatScaling(.leastError(importance: nil)) }
+    if let factors { squares = zip(squares, factors).map { $0 / ($1 * $1) } }
+    return FloatScaling(.leastError(importance: squares))
+  }
+
+  /// The largest weight of all linears that read the same input: runtimes fuse them, and one divisor of scales serves all.
+  private func sharedMaximum(_ name: String, _ weights: [String: PreparedWeight]) -> Float? {
+    guard quantizer.schemes[name]?.weights.scales == .float8, let own = layer.layout.linear(name) else { return nil }
+    return layer.layout.linears
+      .filter { $0.reads == own.reads && $0.expert == own.expert && !$0.isRouter }
+      .compactMap { weights[$0.name] }.map { FloatScales.largestMagnitude(of: $0.scaled) }.max()
+  }
+
   /// The layer as a runtime would load it.
   func applying(_ block: QuantizedBlock) -> DecoderLayer {
     var layer = layer
+    // What is tried is not what the layer gives.
+    layer.cacheMaxima = nil
     for (name, weight) in block.weights {
       layer.replace(
         name, by: Linear(name: name, weight: .rows(weight.stored), bias: block.biases[name] ?? biases[name]))

@@ -61,6 +61,9 @@ public final class LayerSession {
     return quantizer.initial(try layer.linear(name), name)
   }
 
+  /// What was seen of keys and values, where the layer was made to look.
+  public var cacheMaxima: CacheMaxima? { layer.cacheMaxima }
+
   /// Largest magnitude of a linear's input, for static activation scales.
   public func inputMaximum(_ name: String) -> Float? { maxima[name] }
 

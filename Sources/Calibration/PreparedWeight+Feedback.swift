@@ -17,7 +17,8 @@ extension PreparedWeight {
       precondition(factors == nil, "entropy-coded weights are not folded")
       return EntropyRounding.rounded(target, factor: factor, coding: coding, bits: scheme.weights.format.bitWidth)
     }
-    let plain = RoundToNearest.quantized(target, as: scheme.weights, scaleType: storedType, shrink: shrink)
+    let plain = RoundToNearest.quantized(
+      target, as: scheme.weights, scaleType: storedType, shrink: shrink, scaling: scaling)
     return refits
       ? FeedbackRounding.refitted(plain, target, factor: factor, channelFactors: factors)
       : FeedbackRounding.rounded(plain, target, factor: factor, channelFactors: factors)
@@ -38,12 +39,16 @@ extension PreparedWeight {
     if let weights = scheme?.weights {
       switch weights.granularity {
       case .perTensor, .perBlock:
-        let own = WeightQuantization(weights.format, .perChannel, isSymmetric: weights.isSymmetric)
+        let own =
+          weights.format.isFloat
+          ? WeightQuantization(weights.format, .perChannel, scales: weights.scales)
+          : WeightQuantization(weights.format, .perChannel, isSymmetric: weights.isSymmetric)
         scheme = QuantizationScheme(name: scheme?.name ?? "", weights: own)
       case .perChannel, .perGroup, .perRowAndColumn: break
       }
     }
     var result = PreparedWeight(WeightRows(sample), scheme: scheme, storedType: storedType)
+    result.scaling = scaling
     result.shrink = shrink.map { shrink in
       let groups = shrink.count / source.outFeatures
       return rows.flatMap { shrink[$0 * groups..<($0 + 1) * groups] }

@@ -20,6 +20,8 @@ public struct PreparedWeight: Sendable {
   public var shrink: [Float]?
   /// How finely it is coded, if by entropy.
   public var coding: EntropyCoding?
+  /// How scales of floats are chosen.
+  public var scaling = FloatScaling.largest
   /// Codes that were rounded with feedback; `nil` rounds each weight by itself.
   public var rounded: QuantizedTensor?
 
@@ -58,7 +60,8 @@ public struct PreparedWeight: Sendable {
   public var stored: WeightRows {
     if let rounded { return rounded.rows }
     if let scheme {
-      return RoundToNearest.rounded(scaled, as: scheme.weights, scaleType: storedType, shrink: shrink)
+      return RoundToNearest.rounded(
+        scaled, as: scheme.weights, scaleType: storedType, shrink: shrink, scaling: scaling)
     }
     // Also where nothing is folded: what another layout decodes to need not be a number of the stored type.
     let (scaled, type) = (scaled, storedType)
@@ -75,7 +78,8 @@ public struct PreparedWeight: Sendable {
   public func quantized() -> QuantizedTensor {
     guard let scheme else { preconditionFailure("weights without a scheme are not quantized") }
     if let rounded { return rounded }
-    return RoundToNearest.quantized(scaled, as: scheme.weights, scaleType: storedType, shrink: shrink)
+    return RoundToNearest.quantized(
+      scaled, as: scheme.weights, scaleType: storedType, shrink: shrink, scaling: scaling)
   }
 
   /// The weights in full precision, folded.

@@ -1,4 +1,5 @@
 internal import Kernels
+internal import Quantization
 internal import Tensors
 
 extension DecoderLayer {
@@ -37,6 +38,11 @@ extension DecoderLayer {
       table.rotate(&keys, headDimension: a.headDimension, pairing: rotary.pairing, positions: positions)
     }
     if follows { normalize() }
+    cacheMaxima?.add(keys: keys, values: values)
+    if let cacheRounding {
+      keys = cacheRounding.keys(keys)
+      values = cacheRounding.values(values)
+    }
     let attention = CausalAttention(
       heads: a.heads, keyValueHeads: a.keyValueHeads, headDimension: a.headDimension, scale: a.scale, window: a.window,
       softcap: a.softcap, sinks: a.hasSinks ? vectors["self_attn.sinks"] : nil)

@@ -1,4 +1,5 @@
 public import Kernels
+internal import Quantization
 public import Tensors
 
 /// One decoder layer: its configuration and its weights by their names within the layer.
@@ -15,6 +16,10 @@ public struct DecoderLayer: Sendable {
   public var vectors: [String: [Float]]
   /// Changes what a linear gives, by its name within the layer: how much a model minds an error is measured so.
   public var disturbance: (@Sendable (String, Matrix) -> Matrix)?
+  /// What is done to keys and values as they enter the cache.
+  var cacheRounding: (keys: ActivationRounding, values: ActivationRounding)?
+  /// Sees the keys and values of grouped attention before they are rounded.
+  public var cacheMaxima: CacheMaxima?
   private var linears: [String: Linear]
   private let load: @Sendable (LayerLayout.Linear) throws(ModelError) -> Linear
 

@@ -15,6 +15,8 @@ public struct LanguageModel: Sendable {
   public let quantization: StoredQuantization?
   /// What each layer's tensors are.
   public let layouts: [LayerLayout]
+  /// What is rounded besides the weights; nothing unless it is asked for.
+  public var rounding = RuntimeRounding.none
 
   /// Reads the configuration and checks that every tensor the model needs is there in the right shape.
   public init(_ checkpoint: Checkpoint) throws(ModelError) {
@@ -120,6 +122,12 @@ public struct LanguageModel: Sendable {
         result.weight = .rows(weight.rows)
         result.codes = weight
       }
+      if rounding.activations {
+        result.inputRounding = try wrapped { () throws(CheckpointError) in
+          try quantization.activationRounding(
+            of: name, inFeatures: columns, from: checkpoint.weights, file: checkpoint.name)
+        }
+      }
     } else if let layout, let stack = layout.stack {
       let all = try tensor(weightTensor(ofLinear: name))
       result.weight =
@@ -163,12 +171,18 @@ public struct LanguageModel: Sendable {
       case .linear: break
       }
     }
-    return DecoderLayer(configuration: layer, layout: layout, norms: norms, vectors: vectors, linears: linears) {
+    var result = DecoderLayer(configuration: layer, layout: layout, norms: norms, vectors: vectors, linears: linears) {
       (linear: LayerLayout.Linear) throws(ModelError) in
       // Experts come one after the other; what the last one had mapped would add up to the whole layer.
       discardPages()
       return try self.linear(prefix + linear.name)
     }
+    if rounding.cache, let quantization, case .grouped = layer.attention {
+      result.cacheRounding = try wrapped { () throws(CheckpointError) in
+        try quantization.cacheRounding(of: prefix + "self_attn", from: checkpoint.weights, file: checkpoint.name)
+      }
+    }
+    return result
   }
 
   private func style(of norm: String, in layer: LayerConfiguration) -> NormStyle {

@@ -25,6 +25,8 @@ public struct Linear: Sendable {
   public var bias: [Float]?
   /// The exact codes behind ``Weight/rows(_:)``, where there are some.
   var codes: StoredWeight?
+  /// What is done to the input first.
+  var inputRounding: ActivationRounding?
 
   /// A linear.
   public init(name: String, weight: Weight, bias: [Float]? = nil) {
@@ -35,6 +37,7 @@ public struct Linear: Sendable {
 
   /// Applies the linear to `[tokens, inFeatures]`.
   public func callAsFunction(_ x: Matrix) -> Matrix {
+    let x = inputRounding.map { $0(x) } ?? x
     var y =
       switch weight {
       case .dense(let tensor) where x.rows <= DenseRows.mostTokens: DenseRows(tensor).product(x)

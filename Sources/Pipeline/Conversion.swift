@@ -51,7 +51,7 @@ public struct Conversion: Sendable {
       case .recode: counts.recoded += 1
       case .expand: counts.decoded += 1
       case .stack(_, let experts): counts.decoded += experts.count
-      case .keep, .quantize: break
+      case .keep, .quantize, .cacheScales: break
       }
     }
     return counts
@@ -109,7 +109,7 @@ extension QuantizationPlan {
         switch step {
         case .expand(let plan): [plan]
         case .stack(_, let experts): experts
-        case .keep, .quantize, .recode: []
+        case .keep, .quantize, .recode, .cacheScales: []
         }
       }.compactMap { plan in plan.remark.map { (plan.name, $0) } })
   }

@@ -3,13 +3,15 @@ public import Reports
 
 /// Perplexity of text under one model.
 public enum Evaluation {
-  /// Measures; see ``Verification/Request`` for the parameters.
+  /// Measures, and says what was rounded besides the weights; see ``Verification/Request`` for the parameters.
   public static func run(
     model name: String, adapter: String? = nil, texts: [String], tokens: Int, sequenceLength: Int,
+    roundsActivations: Bool = true,
     progress: ProgressHandler = { _ in }
-  ) throws -> ComparisonSummary {
+  ) throws -> (summary: ComparisonSummary, arithmetic: Report.Arithmetic) {
     do {
-      let model = try ModelInputs.openModel(name, adapter: adapter)
+      var model = try ModelInputs.openModel(name, adapter: adapter)
+      model.rounding = RuntimeRounding(activations: roundsActivations, cache: true)
       let inputs = try ModelInputs(model)
       let length = min(sequenceLength, tokens, model.configuration.maximumPositions)
       let windows = try TokenWindows(
@@ -17,10 +19,11 @@ public enum Evaluation {
         separator: inputs.separator, begin: inputs.windowBegin,
         length: length,
         limit: max(1, tokens / length))
-      return try ModelComparison(reference: model, candidate: nil, windows: windows.windows).run {
+      let summary = try ModelComparison(reference: model, candidate: nil, windows: windows.windows).run {
         try Interruption.check("stopped before \($2)")
         progress(ProgressEvent("evaluate", done: $0, of: $1, $2))
       }.summary
+      return (summary, model.arithmetic)
     } catch { throw PipelineError.wrapping(error) }
   }
 }

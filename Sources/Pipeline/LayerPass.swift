@@ -92,6 +92,7 @@ struct LayerPass {
       case .recode(let plan):
         for (name, tensor) in try RecodedLinear(plan, model).tensors() { try write(name, tensor) }
       case .quantize(let plan): try quantize(plan, session, prefix: prefix, write)
+      case .cacheScales(let attention, let format): try writeCacheScales(attention, format, session, unit, write)
       }
       model.discardPages()
     }
@@ -106,7 +107,8 @@ struct LayerPass {
   }
 
   private func quantizer(layer index: Int, _ unit: QuantizationPlan.Unit) throws -> LayerQuantizer {
-    let layer = try model.layer(index)
+    var layer = try model.layer(index)
+    layer.cacheMaxima = CacheMaxima()
     let prefix = model.layerPrefix(index)
     var schemes: [String: QuantizationScheme] = [:]
     var methods: [String: Method] = [:]
@@ -122,7 +124,7 @@ struct LayerPass {
         codings[local] = plan.coding
         pinned.remove(local)
       case .recode(let plan): pinned.insert(String(plan.name.dropFirst(prefix.count)))
-      case .keep, .expand, .stack: break
+      case .keep, .expand, .stack, .cacheScales: break
       }
     }
     let storedType = try model.scaleBaseType(ofLinear: prefix + layer.layout.linears[0].name)
@@ -153,7 +155,9 @@ struct LayerPass {
     let scaleType = try QuantizationPlan.storedScaleType(plan, model)
     let tensor: QuantizedTensor
     if let session {
-      tensor = try session.weight(local).quantized()
+      var weight = try session.weight(local)
+      if scheme.weights.scales == .float8 { weight.scaling.sharedMaximum = try sharedMaximum(plan, local, session) }
+      tensor = weight.quantized()
     } else {
       let rows = try model.linear(plan.name).rows
       tensor = RoundToNearest.quantized(rows, as: scheme.weights, scaleType: scaleType)
@@ -162,12 +166,47 @@ struct LayerPass {
       throw PipelineError.input(
         "\(model.checkpoint.name): the weights of \(plan.name) hold NaN or infinity; the checkpoint is damaged")
     }
-    for (name, tensor) in CompressedTensorsLayout.encode(tensor, linear: plan.name) { try write(name, tensor) }
+    let asBytes = scheme.multipliesIntegers
+    for (name, tensor) in CompressedTensorsLayout.encode(tensor, linear: plan.name, asBytes: asBytes) {
+      try write(name, tensor)
+    }
     if case .staticPerTensor = scheme.activations {
       let maximum = session?.inputMaximum(local) ?? 0
       let scale = maximum > 0 ? maximum / 448 : 1
       try write(plan.name + ".input_scale", Tensor([1], floats: [scale], as: scaleType))
     }
+    if scheme.activations == QuantizationScheme.nvfp4.activations {
+      // A divisor, as that of the weights.
+      let maximum = session?.inputMaximum(local) ?? 0
+      let divisor = maximum > 0 ? Float8E4M3.largest * Float4E2M1.largest / maximum : 1
+      try write(plan.name + ".input_global_scale", Tensor([1], floats: [divisor]))
+    }
+  }
+
+  /// The largest weight of all linears that read the same input: runtimes fuse them, and one divisor of scales serves all.
+  private func sharedMaximum(_ plan: LinearPlan, _ local: String, _ session: LayerSession) throws -> Float? {
+    guard let (layer, _) = model.names.place(plan.name), layer < model.layouts.count,
+      let own = model.layouts[layer].linear(local)
+    else { return nil }
+    return try model.layouts[layer].linears
+      .filter { $0.reads == own.reads && $0.expert == own.expert && !$0.isRouter }
+      .map { FloatScales.largestMagnitude(of: try session.weight($0.name).scaled) }.max()
+  }
+
+  /// Scales of a layer's keys and values: the largest that calibration has seen, values as folding leaves them.
+  private func writeCacheScales(
+    _ attention: String, _ format: CacheQuantization.Format, _ session: LayerSession?, _ unit: QuantizationPlan.Unit,
+    _ write: (String, Tensor) throws -> Void
+  ) throws {
+    guard let session, let layer = unit.layer, case .grouped(let grouped) = model.configuration.layers[layer].attention
+    else { preconditionFailure("scales of keys and values are planned for layers with grouped attention") }
+    let weight = try session.weight(grouped.isFused ? "self_attn.qkv_proj" : "self_attn.v_proj")
+    let values = session.cacheMaxima?.values ?? []
+    let divisors = weight.rowDivisors?.suffix(values.count) ?? ArraySlice(repeating: 1, count: values.count)
+    let names = CacheQuantization.scaleNames(attention)
+    let value = zip(values, divisors).reduce(Float(0)) { max($0, abs($1.0 / $1.1)) }
+    try write(names.keys, Tensor([1], floats: [format.scale(of: session.cacheMaxima?.keys ?? 0)]))
+    try write(names.values, Tensor([1], floats: [format.scale(of: value)]))
   }
 
   /// Writes an entropy-coded linear; what no calibration reaches is rounded as if all inputs were alike.

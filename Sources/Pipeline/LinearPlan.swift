@@ -87,6 +87,9 @@ extension Recipe {
         reason = scheme == nil ? "a rule of the recipe keeps it" : nil
       }
       if patterns.contains(where: { $0.matches(linear.name) }) { (scheme, reason) = (nil, "the recipe ignores it") }
+      if let wanted = scheme, let problem = wanted.problem(columns: linear.columns) {
+        (scheme, reason) = (nil, problem)
+      }
       let fitted = scheme?.fitted(to: linear.columns)
       var remark: String?
       if let scheme, let fitted, fitted != scheme {
@@ -196,7 +199,7 @@ extension QuantizationScheme {
   /// Halves of the size down to 32 are preferred, since runtimes load them; then the largest divisor of at least 16;
   /// then the whole row.
   public func fitted(to inFeatures: Int) -> QuantizationScheme {
-    guard case .perGroup(let size) = weights.granularity, inFeatures % size != 0 else { return self }
+    guard hasGroups, case .perGroup(let size) = weights.granularity, inFeatures % size != 0 else { return self }
     var half = size / 2
     while half >= 32 {
       if inFeatures % half == 0 { return withGroupSize(half) }
@@ -204,6 +207,14 @@ extension QuantizationScheme {
     }
     let divisor = stride(from: min(size, inFeatures), through: 16, by: -1).first { inFeatures % $0 == 0 }
     return withGroupSize(divisor == inFeatures ? nil : divisor)
+  }
+}
+
+extension QuantizationScheme {
+  /// Why a linear of a width stays in full precision: some formats have groups of one size alone.
+  func problem(columns: Int) -> String? {
+    guard case .perGroup(let size) = weights.granularity, !hasGroups, columns % size != 0 else { return nil }
+    return "\(columns) columns are no whole number of \(name)'s groups of \(size)"
   }
 }
 

@@ -28,6 +28,9 @@ extension QuantizationPlan {
         TensorInfo(name: name, dtype: type, shape: [experts.count, first.inFeatures, first.outFeatures])
       ])
     case .recode(let plan): return planned(RecodedLinear(plan, model).infos)
+    case .cacheScales(let attention, _):
+      let names = CacheQuantization.scaleNames(attention)
+      return planned([names.keys, names.values].map { TensorInfo(name: $0, dtype: .float32, shape: [1]) })
     case .quantize(let plan):
       guard let scheme = plan.scheme else { return [] }
       if scheme.isEntropyCoded {
@@ -39,9 +42,12 @@ extension QuantizationPlan {
       let scaleType = try storedScaleType(plan, model)
       var result = CompressedTensorsLayout.plan(
         linear: plan.name, scheme.weights, outFeatures: plan.outFeatures, inFeatures: plan.inFeatures,
-        scaleType: scaleType)
+        scaleType: scaleType, asBytes: scheme.multipliesIntegers)
       if case .staticPerTensor = scheme.activations {
         result.append(TensorInfo(name: plan.name + ".input_scale", dtype: scaleType, shape: [1]))
+      }
+      if scheme.activations == QuantizationScheme.nvfp4.activations {
+        result.append(TensorInfo(name: plan.name + ".input_global_scale", dtype: .float32, shape: [1]))
       }
       return planned(result)
     }
@@ -69,7 +75,9 @@ extension QuantizationPlan {
   }
 
   /// `quantization_config`: one scheme is said the short way, as runtimes know it; several are spelled out.
-  static func configuration(_ units: [Unit], _ model: LanguageModel) -> JSONValue {
+  static func configuration(
+    _ units: [Unit], _ model: LanguageModel, cache: CacheQuantization?
+  ) -> JSONValue {
     var coded: [String] = []
     var groups: [(scheme: QuantizationScheme, names: [String])] = []
     var kept: [String] = []
@@ -87,7 +95,7 @@ extension QuantizationPlan {
         if scheme.isEntropyCoded { coded.append(plan.name) } else { add(plan.name, scheme) }
       case .recode(let plan): add(plan.name, RecodedLinear(plan, model).scheme)
       case .expand(let plan): kept.append(plan.name)
-      case .stack: break
+      case .stack, .cacheScales: break
       case .keep(let name):
         // Anything with a weight matrix may be a linear to a runtime, those of a vision tower too.
         if name.hasSuffix(".weight"), name != model.names.embedding + ".weight",
@@ -104,9 +112,9 @@ extension QuantizationPlan {
     let others = CompressedTensorsConfiguration(
       groups: groups.map {
         .init(scheme: $0.scheme, targets: onlyLinears ? ["Linear"] : ModuleNames.compact($0.names, among: all))
-      }, ignore: coded.isEmpty ? ignore : ignore + ModuleNames.compact(coded, among: all))
+      }, ignore: coded.isEmpty ? ignore : ignore + ModuleNames.compact(coded, among: all), cache: cache)
     guard !coded.isEmpty else { return others.json() }
-    return EntropyCodedConfiguration(ignore: ignore, others: groups.isEmpty ? nil : others).json()
+    return EntropyCodedConfiguration(ignore: ignore, others: groups.isEmpty && cache == nil ? nil : others).json()
   }
 }
 

@@ -18,6 +18,8 @@ public struct QuantizationPlan: Sendable {
     case expand(LinearPlan)
     /// Experts that the source holds quantized in one stack become one tensor `[experts, in, out]` in full precision.
     case stack(String, [LinearPlan])
+    /// The scales of a layer's keys and values are written; the name is the attention's.
+    case cacheScales(String, CacheQuantization.Format)
   }
 
   /// Steps that are written together: the embedding, one decoder layer, or the rest.
@@ -51,7 +53,14 @@ public struct QuantizationPlan: Sendable {
     guard linears.contains(where: { $0.scheme != nil }) else {
       throw PipelineError.usage("the recipe quantizes no linear of this model")
     }
-    try self.init(model, linears, target: nil)
+    if recipe.kvCache != nil {
+      guard model.configuration.layers.allSatisfy({ if case .grouped = $0.attention { true } else { false } }) else {
+        throw PipelineError.usage(
+          "--kv-cache: \(model.checkpoint.name) keeps latent vectors in place of keys and values (MLA), for which "
+            + "runtimes read no scales; leave the option out")
+      }
+    }
+    try self.init(model, linears, target: nil, kvCache: recipe.kvCache)
   }
 
   /// The same with entropy-coded linears coded as measurements say.
@@ -67,7 +76,9 @@ public struct QuantizationPlan: Sendable {
   }
 
   /// - Parameter target: what a conversion makes; `nil` for a run that quantizes.
-  private init(_ model: LanguageModel, _ linears: [LinearPlan], target: ConversionTarget?) throws {
+  private init(
+    _ model: LanguageModel, _ linears: [LinearPlan], target: ConversionTarget?, kvCache: CacheQuantization.Format? = nil
+  ) throws {
     self.linears = linears
     types = ElementTypes(target?.elementType, of: model)
     var builder = try PlanBuilder(model, linears, target)
@@ -76,6 +87,7 @@ public struct QuantizationPlan: Sendable {
     for layer in 0..<model.configuration.layerCount {
       builder.unit("layer \(layer)", layer: layer) { builder in
         for module in model.layouts[layer].modules { builder.module(module, model.layerPrefix(layer)) }
+        if let kvCache { builder.cacheScales(model.layerPrefix(layer) + "self_attn", kvCache) }
       }
     }
     for layer in model.configuration.layerCount..<model.configuration.layerCount + model.configuration.predictionLayers
@@ -90,6 +102,14 @@ public struct QuantizationPlan: Sendable {
       dropped.append((names.head + ".weight", "it is \(names.embedding).weight over again"))
       builder.taken.insert(names.head + ".weight")
     }
+    if kvCache != nil {
+      for layer in 0..<model.configuration.layerCount {
+        let scales = CacheQuantization.scaleNames(model.layerPrefix(layer) + "self_attn")
+        for name in [scales.keys, scales.values] where model.checkpoint.weights.info(name) != nil {
+          dropped.append((name, "scales of keys and values are calibrated anew"))
+        }
+      }
+    }
     builder.unit("final norm and head") { builder in
       builder.module(names.norm)
       if !model.configuration.tiesEmbeddings { builder.module(names.head) }
@@ -100,7 +120,9 @@ public struct QuantizationPlan: Sendable {
     self.dropped = dropped
     try builder.requireKnown()
     tensors = try Self.outputs(units, model, types)
-    quantization = Self.configuration(units, model)
+    // A conversion moves nothing, so that scales of the source stay right.
+    let cache = target == nil ? kvCache.map { CacheQuantization($0) } : model.quantization?.cache
+    quantization = Self.configuration(units, model, cache: target?.elementType == nil ? cache : nil)
   }
 
   /// A stored head beside `tie_word_embeddings` must be the embedding: runtimes read the one or the other.
@@ -139,7 +161,7 @@ private struct PlanBuilder {
     for plan in linears {
       guard let stored = model.quantization?.scheme(of: plan.name) else { continue }
       // What is asked for anew is quantized, whatever the source has.
-      guard plan.scheme == nil || plan.scheme?.weights == stored.weights else { continue }
+      guard plan.scheme.map({ stored.weights.serves(as: $0.weights) }) ?? true else { continue }
       if target?.elementType != nil {
         decoded[plan.name] = plan
       } else if let problem = try RecodedLinear(plan, model).problem() {
@@ -184,7 +206,9 @@ private struct PlanBuilder {
 
   mutating func module(_ name: String) {
     let stored = model.quantization?.scheme(of: name)
-    if let plan = plans[name], let scheme = plan.scheme, scheme.weights != stored?.weights || decoded[name] != nil {
+    if let plan = plans[name], let scheme = plan.scheme,
+      decoded[name] != nil || !(stored?.weights.serves(as: scheme.weights) ?? false)
+    {
       steps.append(.quantize(plan))
       for info in model.storedTensors(ofLinear: name) { taken.insert(info.name) }
     } else if let plan = plans[name], stored != nil {
@@ -219,6 +243,13 @@ private struct PlanBuilder {
       let module = info.name.split(separator: ".").dropLast().joined(separator: ".")
       if plans[module] != nil { self.module(module) } else { keep(info.name) }
     }
+  }
+
+  /// Scales of keys and values take the place of those that the source has.
+  mutating func cacheScales(_ attention: String, _ format: CacheQuantization.Format) {
+    let names = CacheQuantization.scaleNames(attention)
+    for name in [names.keys, names.values] { taken.insert(name) }
+    steps.append(.cacheScales(attention, format))
   }
 
   mutating func rest() {

@@ -1,4 +1,5 @@
 internal import Calibration
+internal import Checkpoints
 internal import Quantization
 internal import StrictJSON
 internal import Yams
@@ -16,7 +17,9 @@ extension Recipe {
       throw PipelineError.usage("\(file) does not hold a mapping")
     }
     let reader = RecipeReader(object: object, file: file, path: "")
-    try reader.refuseUnknown(except: ["scheme", "group_size", "method", "ignore", "include", "rules", "calibration"])
+    try reader.refuseUnknown(except: [
+      "scheme", "group_size", "method", "ignore", "include", "rules", "calibration", "kv_cache",
+    ])
     self.init()
     guard let scheme = try reader.scheme(default: scheme) else {
       throw PipelineError.usage(
@@ -27,6 +30,7 @@ extension Recipe {
     method = try reader.method() ?? method
     ignore = try reader.strings("ignore") ?? []
     include = try reader.strings("include") ?? []
+    kvCache = try reader.kvCache()
     var elements: [JSONValue] = []
     if let value = object["rules"], !value.isNull {
       guard let list = value.arrayValue else { throw PipelineError.usage("\(file): rules is not a list") }
@@ -120,6 +124,14 @@ private struct RecipeReader {
         "method", "is \(value.compactText), expected \(Method.allCases.map(\.rawValue).joined(separator: " or "))")
     }
     return method
+  }
+
+  func kvCache() throws -> CacheQuantization.Format? {
+    guard let value = object["kv_cache"], !value.isNull, value.stringValue?.lowercased() != "none" else { return nil }
+    guard let format = value.stringValue.flatMap({ CacheQuantization.Format(rawValue: $0.lowercased()) }) else {
+      throw refuse("kv_cache", "is \(value.compactText), expected fp8, int8 or none")
+    }
+    return format
   }
 
   /// The scheme with its group size; `nil` for `none`, which keeps the weights.

@@ -1,4 +1,5 @@
 public import Calibration
+public import Checkpoints
 public import Quantization
 public import StrictJSON
 
@@ -43,6 +44,8 @@ public struct Recipe: Sendable {
   public var sequenceLength: Int
   /// Tokens below which an expert gets further samples.
   public var expertTokens: Int
+  /// How keys and values are to be kept; `nil` leaves them floats.
+  public var kvCache: CacheQuantization.Format?
 
   /// A recipe; by default AWQ to 4-bit integers with zero points.
   public init(
@@ -62,16 +65,16 @@ public struct Recipe: Sendable {
     self.expertTokens = expertTokens
   }
 
-  /// Whether anything needs texts: a search, or static activation scales.
+  /// Whether anything needs texts: a search, static activation scales, or scales of keys and values.
   public var needsCalibration: Bool {
+    if kvCache != nil { return true }
     let schemes = [scheme] + rules.compactMap(\.scheme)
     if usesEntropyCoding { return true }
     let methods = [method] + rules.compactMap(\.method)
-    if methods.contains(where: \.feedsBack) { return true }
+    if methods.contains(where: { $0 != .roundToNearest }) { return true }
     return schemes.contains { scheme in
       if case .staticPerTensor = scheme.activations { return true }
-      if case .int = scheme.weights.format { return methods.contains(where: \.searchesScales) }
-      return false
+      return scheme.activations == QuantizationScheme.nvfp4.activations
     }
   }
 
@@ -100,6 +103,7 @@ public struct Recipe: Sendable {
       case .divergence(let limit): object["max_kl"] = .real(limit)
       }
     }
+    if let kvCache { object["kv_cache"] = .string(kvCache.rawValue) }
     if needsCalibration {
       object["calibration"] = [
         "texts": .array(calibration.map { .string(String($0.split(separator: "/").last ?? "")) }),

@@ -22,7 +22,7 @@ struct RecodedLinear {
   var scheme: QuantizationScheme {
     let needsScale: Bool =
       switch stored.activations {
-      case .staticPerTensor, .dynamicPerGroup(.float4E2M1, _): true
+      case .staticPerTensor, .dynamicPerGroup(.float4E2M1, 16): true
       case .none, .dynamicPerToken, .dynamicPerGroup: false
       }
     guard needsScale, inputScale == nil else { return stored }
@@ -39,6 +39,7 @@ struct RecodedLinear {
     let weights = stored.weights
     switch (weights.format, weights.granularity) {
     case (.float4E2M1, _): return nil
+    case (.int, .perTensor) where scheme.multipliesIntegers: break
     case (.int, .perTensor), (.int, .perBlock), (.int, .perRowAndColumn):
       return "packed integers have a scale for each row or group, theirs is \(weights.granularity.phrase)"
     default: break
@@ -62,7 +63,7 @@ struct RecodedLinear {
   var infos: [TensorInfo] {
     var infos = CompressedTensorsLayout.plan(
       linear: plan.name, stored.weights, outFeatures: plan.outFeatures, inFeatures: plan.inFeatures,
-      scaleType: scaleType)
+      scaleType: scaleType, asBytes: scheme.multipliesIntegers)
     if let inputScale { infos.append(TensorInfo(name: inputScale.name, dtype: inputScale.type, shape: [1])) }
     return infos
   }
@@ -79,7 +80,7 @@ struct RecodedLinear {
       let codes = QuantizedTensor(
         found.quantization, outFeatures: found.outFeatures, inFeatures: found.inFeatures, codes: found.codes,
         scales: found.scales, scaleType: scaleType, zeroPoints: found.zeroPoints)
-      result = CompressedTensorsLayout.encode(codes, linear: plan.name)
+      result = CompressedTensorsLayout.encode(codes, linear: plan.name, asBytes: scheme.multipliesIntegers)
     }
     if let inputScale {
       let value = try model.tensor(inputScale.source).floats()[0]
@@ -114,7 +115,7 @@ struct RecodedLinear {
     let (part, others, type): (String, [String], DType?)
     switch stored.activations {
     case .staticPerTensor: (part, others, type) = (".input_scale", [".activation_scale"], nil)
-    case .dynamicPerGroup(.float4E2M1, _): (part, others, type) = (".input_global_scale", [".input_scale"], .float32)
+    case .dynamicPerGroup(.float4E2M1, 16): (part, others, type) = (".input_global_scale", [".input_scale"], .float32)
     case .none, .dynamicPerToken, .dynamicPerGroup: return nil
     }
     for name in [part] + others {
@@ -125,5 +126,13 @@ struct RecodedLinear {
       return (plan.name + part, info.name, type ?? info.dtype, part == ".input_global_scale" && name != part)
     }
     return nil
+  }
+}
+
+extension WeightQuantization {
+  /// Whether weights stored so are what was asked for: powers of two are ordinary scales too.
+  func serves(as wanted: WeightQuantization) -> Bool {
+    guard case .perBlock = granularity, scales == .powerOfTwo, wanted.scales == .real else { return self == wanted }
+    return format == wanted.format && granularity == wanted.granularity
   }
 }

@@ -36,6 +36,8 @@ extension QuantizationPlan {
         if let plan = experts.first {
           linear(plan, .copied(reason: plan.reason.map { "decoded; " + $0 } ?? "decoded"), written)
         }
+      // Made of no tensor of the source.
+      case .cacheScales: break
       case .recode(let plan):
         let fate: Report.Ledger.Fate =
           plan.scheme.map { .quantized(scheme: $0.name + ", the source's codes") }

@@ -24,7 +24,8 @@ public enum TextGeneration {
   ) throws -> Statistics {
     do {
       let start = SystemFacts.uptime
-      let model = try ModelInputs.openModel(name, adapter: adapter)
+      var model = try ModelInputs.openModel(name, adapter: adapter)
+      model.rounding.cache = true
       let inputs = try ModelInputs(model)
       let ids = inputs.prompt(prompt)
       guard !ids.isEmpty else { throw PipelineError.usage("the prompt is empty") }

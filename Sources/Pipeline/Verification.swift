@@ -26,6 +26,8 @@ public struct Verification: Sendable {
     public var gate = Gate()
     /// Seed of the bootstrap.
     public var seed: UInt64 = 0
+    /// Whether the candidate's activations are rounded as a runtime of its scheme does.
+    public var roundsActivations = true
 
     /// A comparison of two models.
     public init(reference: String, candidate: String) {
@@ -44,7 +46,8 @@ public struct Verification: Sendable {
     do {
       var clock = StageClock()
       let reference = try ModelInputs.openModel(request.reference, adapter: request.adapter)
-      let candidate = try ModelInputs.openModel(request.candidate)
+      var candidate = try ModelInputs.openModel(request.candidate)
+      candidate.rounding = RuntimeRounding(activations: request.roundsActivations, cache: true)
       var report = Report(
         version: SystemFacts.version, seed: request.seed,
         reference: .init(
@@ -77,10 +80,10 @@ public struct Verification: Sendable {
       report.layers = result.layers
       if let measured = result.summary.comparison { report.gate = request.gate.checks(of: measured) }
       report.size = try size(of: candidate, reference)
-      if candidate.quantizesActivations {
+      report.arithmetic = candidate.arithmetic
+      if candidate.quantizesActivations, !request.roundsActivations {
         report.warnings.append(
-          "activations were float in both models; a runtime that quantizes them, as this scheme says, loses a little more"
-        )
+          "activations were float in both models; a runtime that rounds them, as this scheme says, loses a little more")
       }
       report.warnings += reference.checkpoint.adapterWarnings
       report.recipe = try recipe(of: candidate)
@@ -144,6 +147,19 @@ extension LanguageModel {
   /// The scheme of the first linear that is stored quantized.
   var quantizedSchemeName: String? {
     quantization.flatMap { stored in linearNames.lazy.compactMap { stored.scheme(of: $0)?.name }.first }
+  }
+
+  /// What is rounded besides the weights.
+  var arithmetic: Report.Arithmetic {
+    Report.Arithmetic(
+      activations: quantizesActivations && rounding.activations ? .rounded : .float,
+      keysAndValues: keepsRoundedCache && rounding.cache ? .rounded : .float)
+  }
+
+  /// Whether keys and values are kept in few bits.
+  var keepsRoundedCache: Bool {
+    quantization?.cache != nil
+      && configuration.layers.contains { if case .grouped = $0.attention { true } else { false } }
   }
 
   /// Whether a runtime would quantize activations too.

@@ -37,7 +37,7 @@ public enum FeedbackRounding {
     }
     return QuantizedTensor(
       tensor.quantization, outFeatures: rowCount, inFeatures: width, codes: codes, scales: tensor.scales,
-      scaleType: tensor.scaleType, zeroPoints: tensor.zeroPoints)
+      scaleType: tensor.scaleType, scaleDivisor: tensor.scaleDivisor, zeroPoints: tensor.zeroPoints)
   }
 
   /// How the format rounds, and what each channel's error weighs.

@@ -1,3 +1,5 @@
+public import Tensors
+
 /// How one number is stored.
 public enum NumberFormat: Hashable, Sendable {
   /// A signed integer of 2 to 8 bits.
@@ -34,6 +36,16 @@ public enum Granularity: Hashable, Sendable {
   case perRowAndColumn
 }
 
+/// What numbers scales may be.
+public enum ScaleFormat: Hashable, Sendable {
+  /// Those of an ordinary element type.
+  case real
+  /// Powers of two: UE8M0, eight bits of exponent and nothing else (OCP MX specification).
+  case powerOfTwo
+  /// float8 E4M3, divided by one float32 for the whole matrix (NVFP4).
+  case float8
+}
+
 /// How the weights of a linear are stored.
 public struct WeightQuantization: Hashable, Sendable {
   /// How one weight is stored.
@@ -42,19 +54,40 @@ public struct WeightQuantization: Hashable, Sendable {
   public let granularity: Granularity
   /// Whether zero is at code 0; otherwise each scale has a zero point.
   public let isSymmetric: Bool
+  /// What numbers the scales may be.
+  public let scales: ScaleFormat
 
-  /// A storage of weights; float formats are always symmetric.
+  /// Weights with ordinary scales; float formats are always symmetric.
   public init(_ format: NumberFormat, _ granularity: Granularity, isSymmetric: Bool = true) {
     precondition(isSymmetric || !format.isFloat, "float weights have no zero point")
     self.format = format
     self.granularity = granularity
     self.isSymmetric = isSymmetric
+    scales = .real
+  }
+
+  /// Symmetric weights whose scales are of a format.
+  public init(_ format: NumberFormat, _ granularity: Granularity, scales: ScaleFormat) {
+    precondition(format.isFloat || scales == .real, "integers have ordinary scales")
+    self.format = format
+    self.granularity = granularity
+    isSymmetric = true
+    self.scales = scales
+  }
+
+  /// The element type that scales are stored in, where ordinary ones are of a type.
+  public func scaleType(ordinary type: DType) -> DType {
+    switch (scales, granularity) {
+    case (.float8, _): .float8E4M3
+    case (.powerOfTwo, .perGroup): .float8E8M0
+    case (.real, _), (.powerOfTwo, _): type
+    }
   }
 }
 
 /// What a runtime does to the activations.
 ///
-/// It is recorded in the artifact; our kernels multiply with float activations.
+/// It is recorded in the artifact; our kernels multiply with floats, which ``ActivationRounding`` rounds alike.
 public enum ActivationQuantization: Hashable, Sendable {
   /// Activations stay as they are.
   case none
@@ -92,6 +125,9 @@ extension QuantizationScheme {
     name: "W4A16_ASYM", weights: WeightQuantization(.int(bits: 4), .perGroup(size: 128), isSymmetric: false))
   /// 8-bit integers, one scale an output feature.
   public static let w8a16 = QuantizationScheme(name: "W8A16", weights: WeightQuantization(.int(bits: 8), .perChannel))
+  /// 8-bit integers, one scale an output feature, activations too, scaled token by token.
+  public static let w8a8 = QuantizationScheme(
+    name: "W8A8", weights: w8a16.weights, activations: .dynamicPerToken(.int(bits: 8)))
   /// float8, one scale a matrix, activations with one calibrated scale.
   public static let fp8 = QuantizationScheme(
     name: "FP8", weights: WeightQuantization(.float8E4M3, .perTensor), activations: .staticPerTensor(.float8E4M3))
@@ -104,6 +140,29 @@ extension QuantizationScheme {
     name: "FP8_BLOCK", weights: WeightQuantization(.float8E4M3, .perBlock(rows: 128, columns: 128)),
     activations: .dynamicPerGroup(.float8E4M3, size: 128))
 
+  /// float8 in blocks of 128 × 128 with powers of two for scales, as DeepSeek-V3.1 has them.
+  public static let fp8BlockPowers = QuantizationScheme(
+    name: "FP8_BLOCK_UE8M0",
+    weights: WeightQuantization(.float8E4M3, .perBlock(rows: 128, columns: 128), scales: .powerOfTwo),
+    activations: .dynamicPerGroup(.float8E4M3, size: 128))
+  /// float8 with a power of two for each 32 weights of a row.
+  public static let mxfp8A16 = QuantizationScheme(
+    name: "MXFP8A16", weights: WeightQuantization(.float8E4M3, .perGroup(size: 32), scales: .powerOfTwo))
+  /// The same, activations scaled alike.
+  public static let mxfp8 = QuantizationScheme(
+    name: "MXFP8", weights: mxfp8A16.weights, activations: .dynamicPerGroup(.float8E4M3, size: 32))
+  /// float4 with a power of two for each 32 weights of a row.
+  public static let mxfp4A16 = QuantizationScheme(
+    name: "MXFP4A16", weights: WeightQuantization(.float4E2M1, .perGroup(size: 32), scales: .powerOfTwo))
+  /// The same, activations scaled alike.
+  public static let mxfp4 = QuantizationScheme(
+    name: "MXFP4", weights: mxfp4A16.weights, activations: .dynamicPerGroup(.float4E2M1, size: 32))
+  /// float4 with a float8 scale for each 16 weights of a row, and one number for all.
+  public static let nvfp4A16 = QuantizationScheme(
+    name: "NVFP4A16", weights: WeightQuantization(.float4E2M1, .perGroup(size: 16), scales: .float8))
+  /// The same, activations scaled alike, above one calibrated number.
+  public static let nvfp4 = QuantizationScheme(
+    name: "NVFP4", weights: nvfp4A16.weights, activations: .dynamicPerGroup(.float4E2M1, size: 16))
   /// Integers of any size with a gain a row and a gain a column, entropy-coded; a code is stored in 8 or 4 bits.
   public static func entropyCoded(bits: Int) -> QuantizationScheme {
     QuantizationScheme(name: "EC", weights: WeightQuantization(.int(bits: bits), .perRowAndColumn))
@@ -113,7 +172,11 @@ extension QuantizationScheme {
   public var isEntropyCoded: Bool { weights.granularity == .perRowAndColumn }
 
   /// Every preset, in the order they are listed to people.
-  public static let all: [QuantizationScheme] = [.w4a16Asymmetric, .w4a16, .w8a16, .fp8Dynamic, .fp8Block, .fp8]
+  public static let all: [QuantizationScheme] = [
+    .w4a16Asymmetric, .w4a16, .w8a16, .w8a8, .fp8Dynamic, .fp8Block, .fp8BlockPowers, .fp8, .mxfp8A16, .mxfp8,
+    .nvfp4A16,
+    .nvfp4, .mxfp4A16, .mxfp4,
+  ]
 
   /// The preset of a name, in any case and with hyphens for underscores.
   public static func named(_ name: String) -> QuantizationScheme? {
@@ -126,7 +189,7 @@ extension QuantizationScheme {
   ///
   /// Schemes without groups come back as they are.
   public func withGroupSize(_ size: Int?) -> QuantizationScheme {
-    guard case .perGroup = weights.granularity else { return self }
+    guard hasGroups else { return self }
     return QuantizationScheme(
       name: name,
       weights: WeightQuantization(
@@ -134,6 +197,11 @@ extension QuantizationScheme {
       activations: activations)
   }
 
+  /// Whether runtimes multiply 8-bit integers by 8-bit integers, for which they want the weights a byte each.
+  public var multipliesIntegers: Bool {
+    weights.format == .int(bits: 8) && weights.isSymmetric && activations != .none
+  }
+
   /// Whether the scheme has groups whose size can be chosen.
-  public var hasGroups: Bool { if case .perGroup = weights.granularity { true } else { false } }
+  public var hasGroups: Bool { if case .perGroup = weights.granularity { weights.scales == .real } else { false } }
 }

@@ -1,3 +1,4 @@
+internal import CKernels
 public import Kernels
 public import Tensors
 
@@ -15,10 +16,12 @@ public struct QuantizedTensor: Sendable {
   /// One byte a code, `[outFeatures, codeColumns]`: signed integers in two's complement, float8 codes,
   /// or float4 codes 0 … 15.
   public let codes: [UInt8]
-  /// `[rowGroups, columnGroups]`; each is exactly representable in ``scaleType``.
+  /// `[rowGroups, columnGroups]`; each is exactly representable in ``scaleType``, once divided by ``scaleDivisor``.
   public let scales: [Float]
   /// The element type that scales are stored in.
   public let scaleType: DType
+  /// The number that scales stored as float8 are divided by; `nil` where scales are stored as they are.
+  public let scaleDivisor: Float?
   /// Like the scales; `nil` when symmetric.
   public let zeroPoints: [Int8]?
   /// Gains of the columns, and further columns of codes, where there are such.
@@ -27,7 +30,7 @@ public struct QuantizedTensor: Sendable {
   /// A quantized matrix whose parts agree in size.
   public init(
     _ quantization: WeightQuantization, outFeatures: Int, inFeatures: Int, codes: [UInt8], scales: [Float],
-    scaleType: DType, zeroPoints: [Int8]?, columns: ColumnGains? = nil
+    scaleType: DType, scaleDivisor: Float? = nil, zeroPoints: [Int8]?, columns: ColumnGains? = nil
   ) {
     self.quantization = quantization
     self.outFeatures = outFeatures
@@ -35,7 +38,9 @@ public struct QuantizedTensor: Sendable {
     self.codes = codes
     self.scales = scales
     self.scaleType = scaleType
+    self.scaleDivisor = scaleDivisor
     self.zeroPoints = zeroPoints
+    precondition((scaleDivisor != nil) == (scaleType == .float8E4M3), "float8 scales, and only those, have a divisor")
     self.columns = columns
     precondition(
       (columns != nil) == (quantization.granularity == .perRowAndColumn), "column gains and granularity disagree")
@@ -58,14 +63,15 @@ public struct QuantizedTensor: Sendable {
   /// How many of them are beyond the input features.
   public var splitColumns: Int { columns?.sources.count ?? 0 }
 
-  /// Bits that the stored codes, scales and zero points take, by the widths of their types; gains take a byte, sources
-  /// of further columns four.
+  /// Bits that the stored codes, scales, their divisor and zero points take, by the widths of their types; gains take a
+  /// byte, sources of further columns four.
   public var bitCount: Int {
     if let columns {
       return codes.count * quantization.format.bitWidth + 8 * (outFeatures + inFeatures) + 32 * columns.sources.count
     }
     let zeroBits = zeroPoints == nil ? 0 : quantization.format.bitWidth
     return codes.count * quantization.format.bitWidth + scales.count * (scaleType.bitWidth + zeroBits)
+      + (scaleDivisor == nil ? 0 : 32)
   }
 
   /// Scales and zero points for each output feature: `[outFeatures, columnGroups]`.
@@ -162,6 +168,17 @@ extension QuantizedTensor {
 
 /// The numbers of float8 E4M3FN.
 public enum Float8E4M3 {
+  /// The codes of the nearest numbers, ties to the even code; what is beyond the largest becomes the largest.
+  public static func codes(_ values: [Float]) -> [UInt8] {
+    [UInt8](unsafeUninitializedCapacity: values.count) { codes, count in
+      count = values.count
+      if let base = codes.baseAddress { ck_f32_to_e4m3(values, base, count) }
+    }
+  }
+
+  /// The largest number.
+  public static let largest: Float = 448
+
   /// The value of each code.
   public static let decoded: [Float] = Tensor(.float8E4M3, [256], bytes: Array(0...255)).floats()
 }

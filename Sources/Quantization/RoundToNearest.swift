@@ -12,29 +12,34 @@ public enum RoundToNearest {
   ///
   /// - Parameters:
   ///   - weight: `[outFeatures, inFeatures]`, finite.
-  ///   - scaleType: element type that scales are stored in (F32, BF16, F16); codes are taken with the rounded scale.
+  ///   - scaleType: element type that ordinary scales are stored in (F32, BF16, F16); codes are taken with the rounded
+  ///     scale.
   ///   - shrink: a factor of the range for each scale (clipping), `[rowGroups × columnGroups]`; integers only.
+  ///   - scaling: how scales are chosen; floats only.
   public static func quantized(
-    _ weight: Matrix, as quantization: WeightQuantization, scaleType: DType, shrink: [Float]? = nil
+    _ weight: Matrix, as quantization: WeightQuantization, scaleType: DType, shrink: [Float]? = nil,
+    scaling: FloatScaling = .largest
   ) -> QuantizedTensor {
-    quantized(WeightRows(weight), as: quantization, scaleType: scaleType, shrink: shrink)
+    quantized(WeightRows(weight), as: quantization, scaleType: scaleType, shrink: shrink, scaling: scaling)
   }
 
   /// Rounds weights that become floats when they are read.
   public static func quantized(
-    _ weight: WeightRows, as quantization: WeightQuantization, scaleType: DType, shrink: [Float]? = nil
+    _ weight: WeightRows, as quantization: WeightQuantization, scaleType: DType, shrink: [Float]? = nil,
+    scaling: FloatScaling = .largest
   ) -> QuantizedTensor {
     switch quantization.format {
     case .int(let bits):
       return integers(weight, quantization, bits: bits, scaleType: scaleType, shrink: shrink)
     case .float8E4M3, .float4E2M1:
-      return floats(weight, quantization, scaleType: scaleType)
+      return floats(weight, quantization, scaleType: scaleType, scaling)
     }
   }
 
   /// What the codes would stand for, rounded when it is read: no code is held.
   public static func rounded(
-    _ weight: WeightRows, as quantization: WeightQuantization, scaleType: DType, shrink: [Float]? = nil
+    _ weight: WeightRows, as quantization: WeightQuantization, scaleType: DType, shrink: [Float]? = nil,
+    scaling: FloatScaling = .largest
   ) -> WeightRows {
     let grid = ScaleGrid(quantization.granularity, outFeatures: weight.outFeatures, inFeatures: weight.inFeatures)
     let width = weight.inFeatures
@@ -60,24 +65,18 @@ public enum RoundToNearest {
         }
       }
     case .float8E4M3, .float4E2M1:
-      let format = quantization.format
-      let scales = floatScales(weight, grid, format, scaleType: scaleType)
+      let scales = FloatScales(of: weight, as: quantization, scaleType: scaleType, scaling: scaling).values
+      let format = quantization.format == .float4E2M1 ? ck_float4_e2m1 : ck_float8_e4m3
       return WeightRows(outFeatures: weight.outFeatures, inFeatures: width, storedType: .float32) { range, floats in
         weight.copyRows(range, to: floats)
         guard let base = floats.baseAddress else { return }
-        withUnsafeTemporaryAllocation(of: UInt8.self, capacity: width) { codes in
-          guard let codes = codes.baseAddress else { return }
-          for row in range {
-            let line = base + (row - range.lowerBound) * width
-            let cells = row / grid.rowsPerScale * grid.columnGroups
-            for column in 0..<width { line[column] /= scales[cells + column / grid.columnsPerScale] }
-            encode(line, format, codes, width)
-            if format == .float4E2M1 {
-              for column in 0..<width { line[column] = Float4E2M1.decoded[Int(codes[column])] }
-            } else {
-              ck_e4m3_to_f32(codes, line, width)
-            }
-            for column in 0..<width { line[column] *= scales[cells + column / grid.columnsPerScale] }
+        for row in range {
+          let line = base + (row - range.lowerBound) * width
+          let cells = row / grid.rowsPerScale * grid.columnGroups
+          for group in 0..<grid.columnGroups {
+            let start = group * grid.columnsPerScale
+            ck_float_round_trip(
+              line + start, min(grid.columnsPerScale, width - start), format, scales[cells + group])
           }
         }
       }
@@ -85,7 +84,7 @@ public enum RoundToNearest {
   }
 
   /// Reads the rows tile by tile, in parallel.
-  private static func forEachTile(
+  static func forEachTile(
     _ weight: WeightRows, _ body: @Sendable (Range<Int>, UnsafeMutablePointer<Float>) -> Void
   ) {
     Parallel.forEachRange(of: weight.outFeatures, size: rowTile) { rows in
@@ -134,44 +133,14 @@ public enum RoundToNearest {
   private static func encode(
     _ line: UnsafePointer<Float>, _ format: NumberFormat, _ codes: UnsafeMutablePointer<UInt8>, _ count: Int
   ) {
-    guard format == .float4E2M1 else { return ck_f32_to_e4m3(line, codes, count) }
-    for column in 0..<count { codes[column] = Float4E2M1.code(line[column]) }
-  }
-
-  /// The scale of each rectangle: its largest magnitude over the format's largest number, rounded up to the type scales are stored in, since a
-  /// smaller one would push the largest weights out of range.
-  private static func floatScales(
-    _ weight: WeightRows, _ grid: ScaleGrid, _ format: NumberFormat, scaleType: DType
-  ) -> [Float] {
-    let top: Float = format == .float4E2M1 ? Float4E2M1.largest : 448
-    let (width, groups) = (weight.inFeatures, grid.columnGroups)
-    var rowMaxima = [Float](repeating: 0, count: weight.outFeatures * groups)
-    rowMaxima.withUnsafeMutableBufferPointer { maxima in
-      nonisolated(unsafe) let maxima = maxima
-      forEachTile(weight) { rows, base in
-        for cell in rows.lowerBound * groups..<rows.upperBound * groups {
-          let start = cell % groups * grid.columnsPerScale
-          let line = base + (cell / groups - rows.lowerBound) * width
-          maxima[cell] = ck_largest_magnitude(line + start, min(grid.columnsPerScale, width - start))
-        }
-      }
-    }
-    var scales = [Float](repeating: 0, count: grid.count)
-    for (index, largest) in rowMaxima.enumerated() {
-      let cell = index / groups / grid.rowsPerScale * groups + index % groups
-      scales[cell] = max(scales[cell], largest)
-    }
-    return scales.map { largest in
-      let scale = ck_round_scale_up(largest / top, ck_scale_type(scaleType))
-      return scale > 0 ? scale : 1
-    }
+    if format == .float4E2M1 { ck_f32_to_e2m1(line, codes, count) } else { ck_f32_to_e4m3(line, codes, count) }
   }
 
   private static func floats(
-    _ weight: WeightRows, _ quantization: WeightQuantization, scaleType: DType
+    _ weight: WeightRows, _ quantization: WeightQuantization, scaleType: DType, _ scaling: FloatScaling
   ) -> QuantizedTensor {
     let grid = ScaleGrid(quantization.granularity, outFeatures: weight.outFeatures, inFeatures: weight.inFeatures)
-    let scales = floatScales(weight, grid, quantization.format, scaleType: scaleType)
+    let scales = FloatScales(of: weight, as: quantization, scaleType: scaleType, scaling: scaling)
     let width = weight.inFeatures
     var codes = [UInt8](repeating: 0, count: weight.outFeatures * width)
     codes.withUnsafeMutableBufferPointer { codes in
@@ -179,15 +148,25 @@ public enum RoundToNearest {
       forEachTile(weight) { rows, base in
         for row in rows {
           let line = base + (row - rows.lowerBound) * width
-          let cells = row / grid.rowsPerScale * grid.columnGroups
-          for column in 0..<width { line[column] /= scales[cells + column / grid.columnsPerScale] }
+          divide(line, width, by: scales.values, grid, row: row)
           if let target = codes.baseAddress { encode(line, quantization.format, target + row * width, width) }
         }
       }
     }
     return QuantizedTensor(
-      quantization, outFeatures: weight.outFeatures, inFeatures: width, codes: codes, scales: scales,
-      scaleType: scaleType, zeroPoints: nil)
+      quantization, outFeatures: weight.outFeatures, inFeatures: width, codes: codes, scales: scales.values,
+      scaleType: scales.type, scaleDivisor: scales.divisor, zeroPoints: nil)
+  }
+
+  /// Divides a row by its scales.
+  private static func divide(
+    _ line: UnsafeMutablePointer<Float>, _ width: Int, by scales: [Float], _ grid: ScaleGrid, row: Int
+  ) {
+    let cells = row / grid.rowsPerScale * grid.columnGroups
+    for group in 0..<grid.columnGroups {
+      let (scale, start) = (scales[cells + group], group * grid.columnsPerScale)
+      for column in start..<min(width, start + grid.columnsPerScale) { line[column] /= scale }
+    }
   }
 }
 

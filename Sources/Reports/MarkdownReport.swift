@@ -19,7 +19,7 @@ extension Report {
     var lines = ["### \(mark) \(verdictTitle): \(verdictReason)"]
     lines.append(
       "\n\(Self.code(candidate.name)) compared with \(Self.code(reference.name))"
-        + (sampleText.map { " on \($0)." } ?? "."))
+        + (sampleText.map { " on \($0)" } ?? "") + (arithmetic.map { "; \($0.sentence)." } ?? "."))
     if case .corrupt(let problems) = integrity {
       lines.append("\n" + problems.map { "- Artifact: \(Self.plain($0))" }.joined(separator: "\n"))
     }

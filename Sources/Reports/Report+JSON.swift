@@ -23,6 +23,7 @@ extension Report {
       ("recipe", recipe),
       ("calibration", calibration.map(\.json) ?? .null),
       ("text", text.map(\.json) ?? .null),
+      ("arithmetic", arithmetic.map(\.json) ?? .null),
       ("seed", .number(String(seed))),
       ("machine", machine.json),
       ("time", object(time.map { ($0.name, .real($0.seconds)) })),
@@ -153,6 +154,12 @@ extension Report.Text {
       "source": .string(source), "tokens": .integer(tokens), "windowLength": .integer(windowLength),
       "digest": .string(digest),
     ]
+  }
+}
+
+extension Report.Arithmetic {
+  fileprivate var json: JSONValue {
+    ["activations": .string(activations.rawValue), "keysAndValues": .string(keysAndValues.rawValue)]
   }
 }
 

@@ -20,6 +20,11 @@ extension Report {
     recipe = json["recipe"] ?? .null
     calibration = try root.optionalNode("calibration").map { (node) throws(ReportsError) in try Calibration(node) }
     text = try root.optionalNode("text").map { (node) throws(ReportsError) in try Text(node) }
+    arithmetic = try root.optionalNode("arithmetic").map { (node) throws(ReportsError) in
+      Arithmetic(
+        activations: try node.named("activations", Arithmetic.Rounding.self, among: "float, rounded"),
+        keysAndValues: try node.named("keysAndValues", Arithmetic.Rounding.self, among: "float, rounded"))
+    }
     let stages = try root.node("time")
     time = try stages.names.map { (name) throws(ReportsError) in
       Stage(name: name, seconds: try stages.number(name))

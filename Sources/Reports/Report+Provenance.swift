@@ -73,6 +73,34 @@ extension Report {
     }
   }
 
+  /// What was rounded besides the weights, as a runtime of the candidate's schemes does.
+  public struct Arithmetic: Sendable, Equatable {
+    /// What became of some numbers.
+    public enum Rounding: String, Sendable, CaseIterable {
+      /// They stayed floats.
+      case float
+      /// They were rounded to the scheme's format and back.
+      case rounded
+    }
+
+    /// What linears of the candidate read.
+    public var activations: Rounding
+    /// What attention keeps.
+    public var keysAndValues: Rounding
+
+    /// What was rounded.
+    public init(activations: Rounding, keysAndValues: Rounding) {
+      self.activations = activations
+      self.keysAndValues = keysAndValues
+    }
+
+    /// Such as `activations rounded as a runtime does, keys and values float`.
+    public var sentence: String {
+      func say(_ rounding: Rounding) -> String { rounding == .float ? "float" : "rounded as a runtime does" }
+      return "activations \(say(activations)), keys and values \(say(keysAndValues))"
+    }
+  }
+
   /// Where the run took place.
   public struct Machine: Sendable, Equatable {
     /// The processor's name.

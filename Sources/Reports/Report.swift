@@ -36,6 +36,8 @@ public struct Report: Sendable, Equatable {
   public var calibration: Calibration?
   /// The text that accuracy was measured on; `nil` when nothing was compared.
   public var text: Text?
+  /// What was rounded besides the weights; `nil` when nothing was compared.
+  public var arithmetic: Arithmetic?
   /// The machine of the run.
   public var machine: Machine
   /// Time per stage, in the order of the stages.
@@ -63,6 +65,7 @@ public struct Report: Sendable, Equatable {
     recipe = .null
     calibration = nil
     text = nil
+    arithmetic = nil
     time = []
     peakMemory = 0
     warnings = []

@@ -87,6 +87,7 @@ struct Inspect: ParsableCommand {
         "path": .string(checkpoint.name), "modelType": checkpoint.configuration["model_type"] ?? .null,
         "sha256": .string(try digest(checkpoint)), "checked": .bool(check),
         "quantization": quantization.map { .string($0.method) } ?? .null,
+        "kvCache": quantization?.cache.map { .string($0.format.rawValue) } ?? .null,
         "tensors": .array(
           rows.map { info, scheme, stored in
             [
@@ -106,6 +107,7 @@ struct Inspect: ParsableCommand {
     print(checkpoint.name)
     print("  model type   \(checkpoint.configuration["model_type"]?.stringValue ?? "unknown")")
     if let quantization { print("  quantized    \(quantization.method)") }
+    if let cache = quantization?.cache { print("  kv cache     \(cache.format.rawValue), two scales a layer") }
     print("  sha256       \(try digest(checkpoint))" + (check ? "  every byte checked" : ""))
     print(
       "  tensors      \(rows.count), \(Output.size(bytes))" + (stored < bytes ? ", \(Output.size(stored)) stored" : ""))

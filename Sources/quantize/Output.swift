@@ -98,6 +98,11 @@ enum Output {
       print(
         "  measured on  \(accuracy.tokens) tokens in \(accuracy.windows) windows of \(report.text?.source ?? "text")")
     }
+    if let arithmetic = report.arithmetic,
+      arithmetic != Report.Arithmetic(activations: .float, keysAndValues: .float)
+    {
+      print("  arithmetic   \(arithmetic.sentence)")
+    }
     let kept = report.folds.count { $0.kept }
     if !report.folds.isEmpty { print("  folds        \(kept) of \(report.folds.count) kept") }
     for check in report.gate {

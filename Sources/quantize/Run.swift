@@ -66,6 +66,12 @@ struct RecipeOptions: ParsableArguments {
       valueName: "n"))
   var expertTokens: Int?
 
+  @Option(
+    help: ArgumentHelp(
+      "How runtimes are to keep keys and values: fp8, int8 or none; calibrates two scales a layer.", valueName: "format"
+    ))
+  var kvCache: String?
+
   func make() throws -> Recipe {
     var result = Recipe()
     if let recipe {
@@ -100,6 +106,12 @@ struct RecipeOptions: ParsableArguments {
       result.method = found
     }
     try addRate(to: &result)
+    if let kvCache {
+      result.kvCache = CacheQuantization.Format(rawValue: kvCache.lowercased())
+      guard result.kvCache != nil || kvCache.lowercased() == "none" else {
+        throw PipelineError.usage("--kv-cache \(kvCache) is not known; known are fp8, int8, none")
+      }
+    }
     result.ignore += ignore
     result.include += include
     if !calibration.isEmpty { result.calibration = calibration }

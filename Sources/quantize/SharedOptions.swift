@@ -79,6 +79,11 @@ struct TextOptions: ParsableArguments {
     help: ArgumentHelp("Tokens of a window; the model's positions bound it.", valueName: "n"))
   var window = 512
 
+  @Flag(
+    help: ArgumentHelp(
+      "Leave activations float where a scheme says that runtimes round them (FP8, W8A8, NVFP4 …); rounded by default."))
+  var floatActivations = false
+
   func validate() throws {
     if tokens < 2 { throw ValidationError("--tokens takes 2 or more") }
     if window < 2 { throw ValidationError("--verify-seqlen takes 2 or more") }
@@ -88,6 +93,7 @@ struct TextOptions: ParsableArguments {
     if !text.isEmpty { request.texts = text }
     request.tokens = tokens
     request.sequenceLength = window
+    request.roundsActivations = !floatActivations
   }
 }
 

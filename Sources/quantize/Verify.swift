@@ -68,10 +68,11 @@ struct Evaluate: ParsableCommand {
   func run() throws {
     work.apply()
     let progress = work.progress()
-    let result = try Evaluation.run(
+    let (result, arithmetic) = try Evaluation.run(
       model: model, adapter: adapterOptions.adapter,
       texts: textOptions.text.isEmpty ? ["builtin-heldout"] : textOptions.text,
-      tokens: textOptions.tokens, sequenceLength: textOptions.window, progress: progress.show)
+      tokens: textOptions.tokens, sequenceLength: textOptions.window,
+      roundsActivations: !textOptions.floatActivations, progress: progress.show)
     progress.finish()
     let perplexity = result.referencePerplexity
     if work.json {
@@ -82,6 +83,10 @@ struct Evaluate: ParsableCommand {
             "high": perplexity.high.map { .real($0) } ?? .null,
           ],
           "tokens": .integer(result.tokens), "windows": .integer(result.windows),
+          "arithmetic": [
+            "activations": .string(arithmetic.activations.rawValue),
+            "keysAndValues": .string(arithmetic.keysAndValues.rawValue),
+          ],
         ]).compactText)
     } else {
       var line = "perplexity \(Output.number(perplexity.value, 4))"
@@ -89,6 +94,7 @@ struct Evaluate: ParsableCommand {
         line += " (\(Output.number(low, 4))–\(Output.number(high, 4)))"
       }
       print(line + " on \(result.tokens) tokens in \(result.windows) windows")
+      if arithmetic != Report.Arithmetic(activations: .float, keysAndValues: .float) { print(arithmetic.sentence) }
     }
   }
 }

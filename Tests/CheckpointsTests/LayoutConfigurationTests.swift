@@ -45,8 +45,10 @@ import Testing
 
   @Test func `the library's own presets are ours`() throws {
     let presets = try LayoutVectors.configurations("presets")
-    #expect(presets.members.count == QuantizationScheme.all.count)
-    for scheme in QuantizationScheme.all {
+    // The library has no name for blocks whose scales are powers of two.
+    let ours = QuantizationScheme.all.filter { $0 != .fp8BlockPowers }
+    #expect(presets.members.count == ours.count)
+    for scheme in ours {
       let read = try Self.read(try #require(presets[scheme.name]))
       let found = try #require(read.scheme(of: "model.layers.0.mlp.up_proj"))
       // Since 0.19 the library means groups of 128 by W8A16; runtimes and older recipes mean a scale a row.

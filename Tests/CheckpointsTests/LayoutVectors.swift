@@ -54,9 +54,9 @@ extension Tensor {
 }
 
 extension WeightQuantization {
-  /// Every preset's, and what else the layout can hold.
+  /// Every preset's with scales of an ordinary type, and what else the layout can hold.
   static let manyLayouts: [WeightQuantization] =
-    QuantizationScheme.all.map(\.weights) + [
+    QuantizationScheme.all.map(\.weights).filter { $0.scaleType(ordinary: .float32) == .float32 } + [
       WeightQuantization(.int(bits: 2), .perGroup(size: 32), isSymmetric: false),
       WeightQuantization(.int(bits: 3), .perGroup(size: 43), isSymmetric: false),
       WeightQuantization(.int(bits: 4), .perGroup(size: 32), isSymmetric: false),

@@ -202,8 +202,8 @@ import Testing
       ],
     ]
     try Self.check(linear, scheme: algorithm == "W4A16_NVFP4" ? "NVFP4A16" : "NVFP4")
-    let warnings = try #require(try linear.quantization()).warnings
-    #expect(warnings.count == 1 && warnings[0].contains("kv_cache_quant_algo \"FP8\""))
+    let quantization = try #require(try linear.quantization())
+    #expect(quantization.warnings.isEmpty && quantization.cache == CacheQuantization(.fp8))
   }
 
   private static func float4(_ code: UInt8) -> Float {

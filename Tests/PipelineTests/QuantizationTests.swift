@@ -33,7 +33,7 @@ import Testing
     #expect(report.candidate.digest == outcome.summary.sha256 && report.reference.digest == outcome.sourceDigest)
     #expect(report.divergence > 0 && report.divergence < Self.allowedDivergence(scheme), "\(report.divergence)")
     #expect(report.layers.count == 14 && report.layers.allSatisfy { $0.scheme == name && ($0.sqnr ?? 0) > 10 })
-    #expect(outcome.folds.isEmpty == (method == .roundToNearest || scheme.weights.format == .float8E4M3))
+    #expect(outcome.folds.isEmpty == (!method.searchesScales || scheme.weights.format.isFloat))
     #expect((outcome.calibration == nil) == !bench.recipe(scheme, method).needsCalibration)
   }
 

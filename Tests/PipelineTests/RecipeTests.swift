@@ -1,4 +1,5 @@
 import Calibration
+import Checkpoints
 import Pipeline
 import Quantization
 import StrictJSON
@@ -89,11 +90,17 @@ import Testing
     #expect(throws: PipelineError.self) { _ = try Recipe(yaml: refused.yaml, file: "recipe.yaml") }
   }
 
-  @Test func `calibration is needed by a search over integers and by static activations alone`() {
+  @Test func `calibration is needed by searches, static activations, and scales of keys and values`() {
     #expect(Recipe(scheme: .w4a16, method: .awq).needsCalibration)
     #expect(!Recipe(scheme: .w4a16, method: .roundToNearest).needsCalibration)
-    #expect(!Recipe(scheme: .fp8Dynamic, method: .awq).needsCalibration)
+    #expect(Recipe(scheme: .fp8Dynamic, method: .awq).needsCalibration)
+    #expect(!Recipe(scheme: .fp8Dynamic, method: .roundToNearest).needsCalibration)
     #expect(Recipe(scheme: .fp8, method: .roundToNearest).needsCalibration)
+    #expect(Recipe(scheme: .nvfp4, method: .roundToNearest).needsCalibration)
+    #expect(!Recipe(scheme: .nvfp4A16, method: .roundToNearest).needsCalibration)
+    var recipe = Recipe(scheme: .w8a16, method: .roundToNearest)
+    recipe.kvCache = .int8
+    #expect(recipe.needsCalibration)
     let rule = Recipe.Rule(targets: ["a"], scheme: .w8a16, method: .awq)
     #expect(Recipe(scheme: .fp8Dynamic, method: .roundToNearest, rules: [rule]).needsCalibration)
   }

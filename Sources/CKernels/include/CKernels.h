@@ -6,6 +6,7 @@
 #include "DenseProduct.h"
 #include "Elementwise.h"
 #include "FeedbackRounding.h"
+#include "FloatScales.h"
 #include "InstructionSets.h"
 #include "LogProbabilities.h"
 #include "QuantizedProduct.h"

@@ -52,7 +52,8 @@ extension CompressedTensorsConfiguration {
 
   private static let topLevel: Set<String> = [
     "config_groups", "format", "global_compression_ratio", "ignore", "kv_cache_scheme", "moe_sparsity_config",
-    "quant_method", "quantization_status", "run_compressed", "sparsity_config", "transform_config", "version",
+    "quant_method", "quantization_status", "run_compressed", "scale_fmt", "sparsity_config", "transform_config",
+    "version",
   ]
 
   private static func groups(_ object: JSONObject) throws(Unreadable) -> [Group] {
@@ -72,17 +73,25 @@ extension CompressedTensorsConfiguration {
     guard let groups = json["config_groups"]?.objectValue?.members, !groups.isEmpty else {
       throw Unreadable("config_groups is missing")
     }
+    let scales = json["scale_fmt"] ?? .null
+    guard scales.isNull || scales == "ue8m0" || scales == "float" else {
+      throw Unreadable("scale_fmt \(scales.compactText) is not read, \"ue8m0\" is")
+    }
     let format = json["format"] ?? .null
     var result: [Group] = []
     for member in groups {
-      do throws(Unreadable) { result.append(try group(member.value, format: format)) } catch {
+      do throws(Unreadable) {
+        result.append(try group(member.value, format: format, hasPowers: scales == "ue8m0"))
+      } catch {
         throw Unreadable("\(member.name): \(error.reason)")
       }
     }
     return result
   }
 
-  private static func group(_ value: JSONValue, format inherited: JSONValue) throws(Unreadable) -> Group {
+  private static func group(
+    _ value: JSONValue, format inherited: JSONValue, hasPowers: Bool
+  ) throws(Unreadable) -> Group {
     guard let object = value.objectValue else { throw Unreadable("is \(value.compactText), expected an object") }
     let json = try Self.members(
       object, known: ["format", "input_activations", "output_activations", "targets", "weights"])
@@ -90,9 +99,9 @@ extension CompressedTensorsConfiguration {
     guard !targets.isEmpty else { throw Unreadable("has no targets") }
     guard let weights = json["weights"] else { throw Unreadable("has no weights") }
     if json["output_activations"] != nil { throw Unreadable("output_activations are not read") }
-    let (stored, isMicroscaled) = try Self.weights(weights)
+    let stored = try Self.weights(weights, hasPowers: hasPowers)
     let activations = try json["input_activations"].map { json throws(Unreadable) in try Self.activations(json) }
-    let readable = formats(of: stored, isMicroscaled: isMicroscaled)
+    let readable = formats(of: stored)
     var found: CompressedTensorsConfiguration.Format?
     // What says nothing, or that groups differ, leaves it to the weights.
     for format in [inherited == "mixed-precision" ? .null : inherited, json["format"] ?? .null] where !format.isNull {
@@ -106,25 +115,17 @@ extension CompressedTensorsConfiguration {
       throw Unreadable("strategy \"tensor\" is not read for packed integers")
     }
     return Group(
-      scheme: scheme(stored, activations ?? .none, isMicroscaled: isMicroscaled), targets: targets,
-      format: found ?? (stored.format == .float4E2M1 || isMicroscaled ? readable[0] : nil))
+      scheme: QuantizationScheme(stored, activations ?? .none), targets: targets,
+      format: found ?? (stored.scales != .real ? readable[0] : nil))
   }
 
   /// The layouts that weights may be in, the usual one first.
-  private static func formats(of weights: WeightQuantization, isMicroscaled: Bool) -> [Format] {
+  private static func formats(of weights: WeightQuantization) -> [Format] {
     switch weights.format {
     case .int: [.packQuantized, .intQuantized, .naiveQuantized]
-    case .float8E4M3: isMicroscaled ? [.microscaledFloat8] : [.floatQuantized, .naiveQuantized]
-    case .float4E2M1: [isMicroscaled ? .microscaledFloat4 : .nvidiaFloat4]
+    case .float8E4M3: weights.isMicroscaled ? [.microscaledFloat8] : [.floatQuantized, .naiveQuantized]
+    case .float4E2M1: [weights.isMicroscaled ? .microscaledFloat4 : .nvidiaFloat4]
     }
-  }
-
-  private static func scheme(
-    _ weights: WeightQuantization, _ activations: ActivationQuantization, isMicroscaled: Bool
-  ) -> QuantizationScheme {
-    if isMicroscaled { return .microscaled(weights.format, activations) }
-    guard weights.format == .float4E2M1 else { return QuantizationScheme(weights, activations) }
-    return .nvfp4(activations)
   }
 
   // MARK: Weights and activations
@@ -153,10 +154,8 @@ extension CompressedTensorsConfiguration {
     }
   }
 
-  /// The weights, and whether scales are powers of two, kept as 8-bit exponents.
-  private static func weights(
-    _ value: JSONValue
-  ) throws(Unreadable) -> (weights: WeightQuantization, isMicroscaled: Bool) {
+  /// - Parameter hasPowers: whether the scales of blocks are declared to be powers of two.
+  private static func weights(_ value: JSONValue, hasPowers: Bool) throws(Unreadable) -> WeightQuantization {
     let (json, format, isSymmetric) = try arguments(value)
     if let dynamic = json["dynamic"], dynamic != false {
       throw Unreadable("dynamic \(dynamic.compactText) is not read for weights")
@@ -184,14 +183,17 @@ extension CompressedTensorsConfiguration {
     let isMicroscaled = json["scale_dtype"].map { $0.stringValue?.hasSuffix("int8") != false } ?? false
     switch (format, granularity, isMicroscaled) {
     case (.int, .perBlock, _): throw Unreadable("strategy \"\(strategy)\" is not read for integers")
-    case (.float8E4M3, .perGroup(32), true), (.float4E2M1, .perGroup(32), true): break
+    case (.float8E4M3, .perGroup(32), true), (.float4E2M1, .perGroup(32), true):
+      return WeightQuantization(format, granularity, scales: .powerOfTwo)
     case (_, _, true): throw Unreadable("scale_dtype \(json["scale_dtype"]?.compactText ?? "none") is not read")
-    case (.float4E2M1, .perGroup(16), false): break
+    case (.float4E2M1, .perGroup(16), false): return WeightQuantization(format, granularity, scales: .float8)
     case (.float4E2M1, _, false):
       throw Unreadable("type \"float\" of 4 bits is read in groups of 16, and of 32 with scale_dtype torch.uint8")
+    case (.float8E4M3, .perBlock, false) where hasPowers:
+      return WeightQuantization(format, granularity, scales: .powerOfTwo)
     default: break
     }
-    return (WeightQuantization(format, granularity, isSymmetric: isSymmetric), isMicroscaled)
+    return WeightQuantization(format, granularity, isSymmetric: isSymmetric)
   }
 
   private static func activations(_ value: JSONValue) throws(Unreadable) -> ActivationQuantization {

@@ -35,11 +35,14 @@ public struct CompressedTensorsConfiguration: Sendable {
   public let groups: [Group]
   /// Modules that stay in full precision.
   public let ignore: [String]
+  /// How keys and values are kept; `nil` leaves them floats.
+  public let cache: CacheQuantization?
 
   /// A configuration to be written.
-  public init(groups: [Group], ignore: [String]) {
+  public init(groups: [Group], ignore: [String], cache: CacheQuantization? = nil) {
     self.groups = groups
     self.ignore = ignore
+    self.cache = cache
   }
 
   /// How a linear is stored, or `nil` if it is in full precision.
@@ -56,7 +59,7 @@ public struct CompressedTensorsConfiguration: Sendable {
 
   /// The JSON that `config.json` holds under `quantization_config`.
   public func json() -> JSONValue {
-    let formats = groups.map { Self.format(of: $0.scheme.weights).rawValue }
+    let formats = groups.map { Self.format(of: $0.scheme).rawValue }
     let format = Set(formats).count > 1 ? "mixed-precision" : formats.first ?? Format.floatQuantized.rawValue
     var members = JSONObject()
     for (index, group) in groups.enumerated() {
@@ -68,23 +71,31 @@ public struct CompressedTensorsConfiguration: Sendable {
         "weights": Self.json(of: group.scheme.weights),
       ]
     }
-    return [
+    var result: JSONObject = [
       "config_groups": .object(members),
       "format": .string(format),
       "global_compression_ratio": .null,
       "ignore": .array(ignore.map { .string($0) }),
-      "kv_cache_scheme": .null,
+      "kv_cache_scheme": cache.map { cache in
+        Self.arguments(
+          cache.format.number, symmetric: true, strategy: "tensor", dynamic: false, observer: "minmax")
+      } ?? .null,
       "quant_method": "compressed-tensors",
       "quantization_status": "compressed",
     ]
+    // DeepSeek-V3.1's key: runtimes then scale activations by powers of two as well. It speaks of all blocks.
+    let blocks = groups.map(\.scheme.weights).filter { if case .perBlock = $0.granularity { true } else { false } }
+    if !blocks.isEmpty, blocks.allSatisfy({ $0.scales == .powerOfTwo }) { result["scale_fmt"] = "ue8m0" }
+    return .object(result)
   }
 
-  /// How weights are spelled; float4 with a float8 scale for each 16 is NVIDIA's, with a power of two for each 32 OCP's.
-  private static func format(of weights: WeightQuantization) -> Format {
-    switch weights.format {
-    case .int: .packQuantized
-    case .float8E4M3: .floatQuantized
-    case .float4E2M1: weights.granularity == .perGroup(size: 16) ? .nvidiaFloat4 : .microscaledFloat4
+  /// How weights are spelled; float4 with scales of float8 is NVIDIA's, groups with a power of two are OCP's.
+  private static func format(of scheme: QuantizationScheme) -> Format {
+    let weights = scheme.weights
+    return switch weights.format {
+    case .int: scheme.multipliesIntegers ? .intQuantized : .packQuantized
+    case .float8E4M3: weights.isMicroscaled ? .microscaledFloat8 : .floatQuantized
+    case .float4E2M1: weights.scales == .float8 ? .nvidiaFloat4 : .microscaledFloat4
     }
   }
 
@@ -96,19 +107,15 @@ public struct CompressedTensorsConfiguration: Sendable {
     case .perTensor: strategy = "tensor"
     case .perChannel: strategy = "channel"
     case .perGroup(let size):
-      strategy = format(of: weights) == .nvidiaFloat4 ? "tensor_group" : "group"
+      strategy = weights.scales == .float8 ? "tensor_group" : "group"
       group = .integer(size)
     case .perBlock(let rows, let columns): (strategy, block) = ("block", [.integer(rows), .integer(columns)])
     case .perRowAndColumn: preconditionFailure("compressed-tensors has no gains of columns")
     }
-    var result = arguments(
+    return arguments(
       weights.format, symmetric: weights.isSymmetric, strategy: strategy, group: group, block: block, dynamic: false,
-      observer: "minmax")
-    if format(of: weights) == .microscaledFloat4, var object = result.objectValue {
-      object["scale_dtype"] = "torch.uint8"
-      result = .object(object)
-    }
-    return result
+      observer: "minmax",
+      scaleType: weights.scales == .float8 ? "torch.float8_e4m3fn" : weights.isMicroscaled ? "torch.uint8" : nil)
   }
 
   private static func json(of activations: ActivationQuantization) -> JSONValue {
@@ -118,11 +125,14 @@ public struct CompressedTensorsConfiguration: Sendable {
       arguments(format, symmetric: true, strategy: "tensor", dynamic: false, observer: "minmax")
     case .dynamicPerToken(let format):
       arguments(format, symmetric: true, strategy: "token", dynamic: true, observer: nil)
-    case .dynamicPerGroup(.float4E2M1, let size):
+    case .dynamicPerGroup(.float4E2M1, 16):
       // Scales of groups come from a token's own values, above one that calibration fixed.
       arguments(
-        .float4E2M1, symmetric: true, strategy: "tensor_group", group: .integer(size), dynamic: "local",
-        observer: "minmax")
+        .float4E2M1, symmetric: true, strategy: "tensor_group", group: 16, dynamic: "local", observer: "minmax",
+        scaleType: "torch.float8_e4m3fn")
+    case .dynamicPerGroup(let format, 32) where format.isFloat:
+      arguments(
+        format, symmetric: true, strategy: "group", group: 32, dynamic: true, observer: nil, scaleType: "torch.uint8")
     case .dynamicPerGroup(let format, let size):
       arguments(format, symmetric: true, strategy: "group", group: .integer(size), dynamic: true, observer: nil)
     }
@@ -130,9 +140,9 @@ public struct CompressedTensorsConfiguration: Sendable {
 
   private static func arguments(
     _ format: NumberFormat, symmetric: Bool, strategy: String, group: JSONValue = .null, block: JSONValue = .null,
-    dynamic: JSONValue, observer: String?
+    dynamic: JSONValue, observer: String?, scaleType: String? = nil
   ) -> JSONValue {
-    [
+    var result: JSONObject = [
       "actorder": .null,
       "block_structure": block,
       "dynamic": dynamic,
@@ -144,5 +154,7 @@ public struct CompressedTensorsConfiguration: Sendable {
       "symmetric": .bool(symmetric),
       "type": .string(format.isFloat ? "float" : "int"),
     ]
+    if let scaleType { result["scale_dtype"] = .string(scaleType) }
+    return .object(result)
   }
 }

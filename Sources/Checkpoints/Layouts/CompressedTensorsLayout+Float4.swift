@@ -7,12 +7,41 @@ extension CompressedTensorsLayout {
     _ linear: String, _ quantization: WeightQuantization, outFeatures: Int, inFeatures: Int
   ) -> [TensorInfo] {
     let grid = ScaleGrid(quantization.granularity, outFeatures: outFeatures, inFeatures: inFeatures)
-    let isNVIDIA = quantization.granularity == .perGroup(size: 16)
+    let isNVIDIA = quantization.scales == .float8
     let packed = TensorInfo(name: linear + ".weight_packed", dtype: .uint8, shape: [outFeatures, inFeatures / 2])
     let scales = TensorInfo(
       name: linear + ".weight_scale", dtype: isNVIDIA ? .float8E4M3 : .uint8, shape: [outFeatures, grid.columnGroups])
     guard isNVIDIA else { return [packed, scales] }
     return [packed, scales, TensorInfo(name: linear + ".weight_global_scale", dtype: .float32, shape: [1])]
+  }
+
+  static func encodeFloat4(_ weight: QuantizedTensor, _ linear: String) -> [(name: String, tensor: Tensor)] {
+    precondition(weight.inFeatures % 2 == 0, "pairs of codes fill bytes")
+    let bytes = [UInt8](unsafeUninitializedCapacity: weight.codes.count / 2) { bytes, count in
+      count = weight.codes.count / 2
+      weight.codes.withUnsafeBufferPointer { codes in
+        for index in 0..<count { bytes[index] = codes[2 * index] | codes[2 * index + 1] << 4 }
+      }
+    }
+    let packed = Tensor(.uint8, [weight.outFeatures, weight.inFeatures / 2], bytes: bytes)
+    let result = [(name: linear + ".weight_packed", tensor: packed), (linear + ".weight_scale", scaleTensor(weight))]
+    guard let divisor = weight.scaleDivisor else { return result }
+    return result + [(linear + ".weight_global_scale", Tensor([1], floats: [divisor]))]
+  }
+
+  /// The scales as they are stored: exponents of powers of two, float8, or an ordinary type.
+  static func scaleTensor(_ weight: QuantizedTensor) -> Tensor {
+    let (shape, type) = (scaleShape(weight.quantization, weight.grid), weight.scaleType)
+    switch weight.quantization.scaleType(ordinary: type) {
+    case .float8E8M0:
+      // 2^(code − 127); code 0 is a subnormal float.
+      return Tensor(.uint8, shape, bytes: weight.scales.map { UInt8(truncatingIfNeeded: $0.bitPattern >> 23) })
+    case .float8E4M3:
+      guard let divisor = weight.scaleDivisor else { preconditionFailure("float8 scales have a divisor") }
+      // A quotient is nearest to the code it came from.
+      return Tensor(.float8E4M3, shape, bytes: Float8E4M3.codes(weight.scales.map { $0 * divisor }))
+    default: return Tensor(shape, floats: weight.scales, as: type)
+    }
   }
 }
 

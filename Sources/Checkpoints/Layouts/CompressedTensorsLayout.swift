@@ -1,26 +1,36 @@
 public import Quantization
 public import Tensors
 
-/// Quantized linears as compressed-tensors spells them: `pack-quantized` for integers, `float-quantized` for float8;
-/// float4 is planned here and spelled by ``StoredQuantization/float4Tensors(of:outFeatures:inFeatures:from:file:)``.
+/// Quantized linears as compressed-tensors spells them.
+///
+/// That is `pack-quantized` and `int-quantized` for integers, `float-quantized` and `mxfp8-quantized` for float8,
+/// `nvfp4-pack-quantized` and `mxfp4-pack-quantized` for float4.
 ///
 /// | tensor | integers | float8 |
 /// |---|---|---|
 /// | `weight_packed` | I32 [out, ⌈in·b/32⌉], code + 2^(b−1), lowest bits first | – |
 /// | `weight` | – | F8_E4M3 [out, in] |
-/// | `weight_scale` | [out, groups], or [out, 1] for a scale a row | [1], [out, 1], or [row blocks, column blocks] |
+/// | `weight_scale` | [out, groups], or [out, 1] for a scale a row | [1], [out, 1], [row blocks, column blocks], or U8 [out, in/32] |
 /// | `weight_zero_point` | I32 [⌈out·b/32⌉, groups], packed along the output features; asymmetric only | – |
 /// | `weight_shape` | I64 [2] = [out, in] | – |
 public enum CompressedTensorsLayout {
   /// The tensors that a linear of this shape becomes, known before any weight is read.
+  ///
+  /// - Parameter asBytes: whether symmetric integers of eight bits are a byte each (`int-quantized`), not packed.
   public static func plan(
-    linear: String, _ quantization: WeightQuantization, outFeatures: Int, inFeatures: Int, scaleType: DType
+    linear: String, _ quantization: WeightQuantization, outFeatures: Int, inFeatures: Int, scaleType: DType,
+    asBytes: Bool = false
   ) -> [TensorInfo] {
     if quantization.format == .float4E2M1 {
       return planFloat4(linear, quantization, outFeatures: outFeatures, inFeatures: inFeatures)
     }
     let grid = ScaleGrid(quantization.granularity, outFeatures: outFeatures, inFeatures: inFeatures)
-    let scale = TensorInfo(name: linear + ".weight_scale", dtype: scaleType, shape: scaleShape(quantization, grid))
+    let scale = TensorInfo(
+      name: linear + ".weight_scale", dtype: quantization.isMicroscaled ? .uint8 : scaleType,
+      shape: scaleShape(quantization, grid))
+    if asBytes {
+      return [TensorInfo(name: linear + ".weight", dtype: .int8, shape: [outFeatures, inFeatures]), scale]
+    }
     guard case .int(let bits) = quantization.format else {
       return [TensorInfo(name: linear + ".weight", dtype: .float8E4M3, shape: [outFeatures, inFeatures]), scale]
     }
@@ -39,19 +49,28 @@ public enum CompressedTensorsLayout {
     return tensors + [TensorInfo(name: linear + ".weight_shape", dtype: .int64, shape: [2])]
   }
 
-  private static func scaleShape(_ quantization: WeightQuantization, _ grid: ScaleGrid) -> Shape {
+  static func scaleShape(_ quantization: WeightQuantization, _ grid: ScaleGrid) -> Shape {
     if case .perTensor = quantization.granularity { return [1] }
     return [grid.rowGroups, grid.columnGroups]
   }
 
   /// The linear's tensors, in the order of ``plan(linear:_:outFeatures:inFeatures:scaleType:)``.
-  ///
-  /// - Precondition: the codes are integers or float8; those of float4 are copied as they are stored.
-  public static func encode(_ weight: QuantizedTensor, linear: String) -> [(name: String, tensor: Tensor)] {
-    precondition(weight.quantization.format != .float4E2M1, "float4 codes are copied, not encoded")
+  public static func encode(
+    _ weight: QuantizedTensor, linear: String, asBytes: Bool = false
+  ) -> [(name: String, tensor: Tensor)] {
+    precondition(
+      !asBytes || weight.quantization.format == .int(bits: 8) && weight.quantization.isSymmetric,
+      "bytes hold symmetric integers of eight bits")
+    if weight.quantization.format == .float4E2M1 { return encodeFloat4(weight, linear) }
     precondition(weight.columns == nil, "compressed-tensors has no gains of columns")
     let grid = weight.grid
-    let scale = Tensor(scaleShape(weight.quantization, grid), floats: weight.scales, as: weight.scaleType)
+    let scale = scaleTensor(weight)
+    if asBytes {
+      return [
+        (linear + ".weight", Tensor(.int8, [weight.outFeatures, weight.inFeatures], bytes: weight.codes)),
+        (linear + ".weight_scale", scale),
+      ]
+    }
     guard case .int(let bits) = weight.quantization.format else {
       let codes = Tensor(.float8E4M3, [weight.outFeatures, weight.inFeatures], bytes: weight.codes)
       return [(linear + ".weight", codes), (linear + ".weight_scale", scale)]

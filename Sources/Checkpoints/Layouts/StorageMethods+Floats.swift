@@ -7,6 +7,8 @@ struct Float8Method: StorageMethod {
   private let block: Granularity?
   private let isStatic: Bool
   private let isRowwise: Bool
+  /// Those of blocks.
+  private let scales: ScaleFormat
   private let kept: Set<String>
 
   init(_ declaration: QuantizationDeclaration) throws(CheckpointError) {
@@ -17,6 +19,7 @@ struct Float8Method: StorageMethod {
     if let format = try declaration.text("scale_fmt"), format != "ue8m0", format != "float" {
       throw declaration.refusal("scale_fmt \"\(format)\" is not read, \"ue8m0\" is")
     }
+    scales = try declaration.text("scale_fmt") == "ue8m0" ? .powerOfTwo : .real
     let scheme = try declaration.text("activation_scheme") ?? "dynamic"
     guard scheme == "dynamic" || scheme == "static" else {
       throw declaration.refusal("activation_scheme \"\(scheme)\" is not known, \"dynamic\" and \"static\" are")
@@ -51,7 +54,8 @@ struct Float8Method: StorageMethod {
       activations = isStatic ? .staticPerTensor(.float8E4M3) : .dynamicPerToken(.float8E4M3)
     }
     return StorageRule(
-      scheme: QuantizationScheme(WeightQuantization(.float8E4M3, granularity), activations),
+      scheme: QuantizationScheme(
+        WeightQuantization(.float8E4M3, granularity, scales: block == nil ? .real : scales), activations),
       layout: .float8(scale: part))
   }
 }
@@ -130,10 +134,10 @@ struct ModelOptMethod: StorageMethod {
     case "FP8_PB_WO": return float8(.perBlock(rows: 128, columns: 128), .none)
     case "MXFP8":
       return StorageRule(
-        scheme: .microscaled(.float8E4M3, .dynamicPerGroup(.float8E4M3, size: 32)), layout: .microscaledFloat8)
+        scheme: .mxfp8, layout: .microscaledFloat8)
     default:
       return StorageRule(
-        scheme: .nvfp4(algorithm == "NVFP4" ? .dynamicPerGroup(.float4E2M1, size: 16) : .none),
+        scheme: algorithm == "NVFP4" ? .nvfp4 : .nvfp4A16,
         layout: .float4(codes: ".weight", whole: .factor(".weight_scale_2")))
     }
   }

@@ -101,6 +101,6 @@ struct StackedExpertsMethod: StorageMethod {
       list.count <= parts.count && zip(list, parts).allSatisfy { $0 == "*" || $0 == $1 }
     }
     return isKept
-      ? nil : StorageRule(scheme: .microscaled(.float4E2M1, .none), layout: .expert(0))
+      ? nil : StorageRule(scheme: .mxfp4A16, layout: .expert(0))
   }
 }

@@ -20,9 +20,9 @@ extension QuantizationScheme {
   init(_ weights: WeightQuantization, _ activations: ActivationQuantization) {
     let preset = Self.all.first { preset in
       guard preset.activations == activations, preset.weights.format == weights.format,
-        preset.weights.isSymmetric == weights.isSymmetric
+        preset.weights.isSymmetric == weights.isSymmetric, preset.weights.scales == weights.scales
       else { return false }
-      if case .perGroup = weights.granularity { return preset.hasGroups }
+      if case .perGroup = weights.granularity, weights.scales == .real { return preset.hasGroups }
       return preset.weights.granularity == weights.granularity || preset.hasGroups && weights.granularity == .perChannel
     }
     self.init(name: preset?.name ?? Self.description(weights, activations), weights: weights, activations: activations)
@@ -36,24 +36,18 @@ extension QuantizationScheme {
       }
     switch weights.format {
     case .int(let width): return "W\(width)A\(bits ?? 16)" + (weights.isSymmetric ? "" : "_ASYM")
-    case .float8E4M3: return bits == nil ? "FP8A16" : "FP8"
-    case .float4E2M1: return bits == nil ? "FP4A16" : bits == 4 ? "FP4" : "FP4A8"
+    case .float8E4M3: return (weights.isMicroscaled ? "MXFP8" : "FP8") + (bits == nil ? "A16" : "")
+    case .float4E2M1:
+      let name = weights.isMicroscaled ? "MXFP4" : weights.scales == .float8 ? "NVFP4" : "FP4"
+      return name + (bits == nil ? "A16" : bits == 4 ? "" : "A8")
     }
   }
+}
 
-  /// float4 with a float8 scale for every 16 weights of a row, and one number for all.
-  static func nvfp4(_ activations: ActivationQuantization) -> QuantizationScheme {
-    QuantizationScheme(
-      name: activations == .none ? "NVFP4A16" : "NVFP4", weights: WeightQuantization(.float4E2M1, .perGroup(size: 16)),
-      activations: activations)
-  }
-
-  /// float4 or float8 with a power of two for every 32 weights of a row.
-  static func microscaled(_ format: NumberFormat, _ activations: ActivationQuantization) -> QuantizationScheme {
-    let name = format == .float4E2M1 ? "MXFP4" : "MXFP8"
-    return QuantizationScheme(
-      name: activations == .none ? name + "A16" : name, weights: WeightQuantization(format, .perGroup(size: 32)),
-      activations: activations)
+extension WeightQuantization {
+  /// Whether groups of weights have a power of two each.
+  var isMicroscaled: Bool {
+    if case .perGroup = granularity { scales == .powerOfTwo } else { false }
   }
 }
 

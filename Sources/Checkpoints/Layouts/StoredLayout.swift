@@ -60,7 +60,7 @@ enum StoredLayout: Hashable, Sendable {
     }
   }
 
-  /// What runtimes scale activations with; our products take float activations.
+  /// What runtimes scale activations with.
   static let activationParts = [
     ".input_scale", ".input_zero_point", ".input_global_scale", ".input_scale_ub", ".activation_scale",
     ".output_scale", ".output_zero_point",

@@ -18,6 +18,8 @@ public struct StoredQuantization: Sendable {
   public let warnings: [String]
   /// The type a full-precision copy of a weight would have: what the configuration says, else BF16.
   public let storedType: DType
+  /// How keys and values are kept, where that is declared and carried out.
+  public let cache: CacheQuantization?
   /// By linear; stacks of experts under the stack's name.
   private let rules: [String: StorageRule]
 
@@ -52,7 +54,8 @@ public struct StoredQuantization: Sendable {
     if rules.isEmpty {
       warnings.append("\(declaration.place) declares \"\(method)\", but no tensor is stored so")
     }
-    for key in ["kv_cache_scheme", "kv_cache_quant_algo"] {
+    cache = CacheQuantization(declaration)
+    for key in ["kv_cache_scheme", "kv_cache_quant_algo"] where cache == nil {
       if let value = declaration.value(key) {
         warnings.append(
           "\(declaration.place): \(key) \(value.compactText) is not carried out; keys and values stay floats")

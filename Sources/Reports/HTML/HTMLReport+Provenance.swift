@@ -46,6 +46,7 @@ extension Report {
               "\(text.source): \(NumberText.count(text.tokens)) tokens, windows of \(NumberText.count(text.windowLength))"
             writeEntry("Measured on", amount, code: text.digest, &page)
           }
+          if let arithmetic { writeEntry("Arithmetic", arithmetic.sentence, &page) }
           writeEntry("Program", "\(version), seed \(seed)", &page)
         }
       }

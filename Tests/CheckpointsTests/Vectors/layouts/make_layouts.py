@@ -102,11 +102,14 @@ def parameters():
 def presets():
     """The library's own presets as `config.json` holds them."""
     result = {}
-    for name in ("W4A16", "W4A16_ASYM", "W8A16", "FP8", "FP8_DYNAMIC", "FP8_BLOCK"):
+    formats = {"W": "pack-quantized", "F": "float-quantized", "MXFP4": "mxfp4-pack-quantized",
+               "MXFP8": "mxfp8-quantized", "NVFP4": "nvfp4-pack-quantized", "W8A8": "int-quantized"}
+    for name in ("W4A16", "W4A16_ASYM", "W8A16", "FP8", "FP8_DYNAMIC", "FP8_BLOCK", "W8A8", "MXFP8A16", "MXFP8", "NVFP4A16",
+                 "NVFP4", "MXFP4A16", "MXFP4"):
         args = {key: value.model_dump() for key, value in PRESET_SCHEMES[name].items()}
         config = QuantizationConfig(
             config_groups={"group_0": {"targets": ["Linear"], **args}}, quantization_status="compressed",
-            format="float-quantized" if name.startswith("FP8") else "pack-quantized", ignore=["lm_head"])
+            format=formats.get(name[:5], formats.get(name[0])), ignore=["lm_head"])
         result[name] = json.loads(config.model_dump_json())
     return result
 
