@@ -67,7 +67,10 @@ final class MomentFactors {
       guard let factor = statistics.factor(shrinkage: shrinkage) else { continue }
       let after = error(FeedbackRounding.rounded(plain, WeightRows(sample), factor: factor, channelFactors: nil))
       let relative = before > 0 ? after / before : 1
-      guard relative < min(1, best?.relativeError ?? 1) else { break }
+      guard relative < min(1, best?.relativeError ?? 1) else {
+        // Past the best; or none of any use yet, and more may be.
+        if best == nil { continue } else { break }
+      }
       best = Choice(shrinkage: shrinkage, factor: factor, relativeError: relative)
     }
     return best
