@@ -16,7 +16,9 @@ extension Recipe {
       throw PipelineError.usage("\(file) does not hold a mapping")
     }
     let reader = RecipeReader(object: object, file: file, path: "")
-    try reader.refuseUnknown(except: ["scheme", "group_size", "method", "ignore", "include", "rules", "calibration"])
+    try reader.refuseUnknown(except: [
+      "scheme", "bits", "group_size", "method", "ignore", "include", "rules", "calibration",
+    ])
     self.init()
     guard let scheme = try reader.scheme(default: scheme) else {
       throw PipelineError.usage(
@@ -38,7 +40,7 @@ extension Recipe {
         throw PipelineError.usage("\(file): \(path.dropLast()) is not a mapping")
       }
       let inner = RecipeReader(object: rule, file: file, path: path)
-      try inner.refuseUnknown(except: ["targets", "scheme", "group_size", "method"])
+      try inner.refuseUnknown(except: ["targets", "scheme", "bits", "group_size", "method"])
       guard let targets = try inner.strings("targets"), !targets.isEmpty else {
         throw PipelineError.usage("\(file): \(path)targets is missing")
       }
@@ -131,6 +133,20 @@ private struct RecipeReader {
         throw refuse(
           "scheme",
           "is \(value.compactText), expected one of \(QuantizationScheme.all.map(\.name).joined(separator: ", "))")
+      }
+      scheme = found
+    }
+    if let value = object["bits"], !value.isNull {
+      let known = QuantizationScheme.integerBits
+      guard let bits = value.intValue, known.contains(bits) else {
+        throw refuse(
+          "bits", "is \(value.compactText), expected one of \(known.map(String.init).joined(separator: ", "))")
+      }
+      guard let found = scheme.withBits(bits) else {
+        throw refuse("bits", "is given, but the weights of \(scheme.name) are no integers")
+      }
+      guard object["scheme"]?.stringValue == nil || found.weights.format == scheme.weights.format else {
+        throw refuse("bits", "is \(bits), but scheme is \(scheme.name); give one of them")
       }
       scheme = found
     }

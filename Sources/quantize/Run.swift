@@ -16,6 +16,12 @@ struct RecipeOptions: ParsableArguments {
       valueName: "name"))
   var scheme: String?
 
+  @Option(
+    help: ArgumentHelp(
+      "Bits of an integer weight: \(QuantizationScheme.integerBits.map(String.init).joined(separator: ", ")).",
+      valueName: "n"))
+  var bits: Int?
+
   @Option(help: ArgumentHelp("How weights are prepared: awq, or rtn (round to nearest).", valueName: "name"))
   var method: String?
 
@@ -69,6 +75,19 @@ struct RecipeOptions: ParsableArguments {
       guard let found = QuantizationScheme.named(scheme) else {
         throw PipelineError.usage(
           "--scheme \(scheme) is not known; known are \(QuantizationScheme.all.map(\.name).joined(separator: ", "))")
+      }
+      result.scheme = found
+    }
+    if let bits {
+      guard QuantizationScheme.integerBits.contains(bits) else {
+        throw PipelineError.usage(
+          "--bits \(bits): expected \(QuantizationScheme.integerBits.map(String.init).joined(separator: ", "))")
+      }
+      guard let found = result.scheme.withBits(bits) else {
+        throw PipelineError.usage("--bits is given, but the weights of \(result.scheme.name) are no integers")
+      }
+      guard scheme == nil || found.weights.format == result.scheme.weights.format else {
+        throw PipelineError.usage("--scheme \(result.scheme.name) and --bits \(bits) disagree; give one of them")
       }
       result.scheme = found
     }
