@@ -152,6 +152,36 @@ import Testing
     #expect(try Self.error(tiny, found) < Self.error(tiny, plain))
   }
 
+  @Test func `sinks at the start of texts cost the other tokens nothing`() throws {
+    let tiny = TinyLayer()
+    /// Texts of 20 tokens; the first of each is the same, with a residual stream a thousand times the others'.
+    func hidden(_ tokens: Int, seed: UInt64, hasSinks: Bool) -> Matrix {
+      var result = Self.hidden(tiny, tokens, seed: seed)
+      if hasSinks {
+        for token in stride(from: 0, to: tokens, by: 20) {
+          for channel in 0..<tiny.hiddenSize { result[token, channel] = channel == 7 ? 3000 : channel == 30 ? -900 : 1 }
+        }
+      }
+      return result
+    }
+    func states(_ tokens: Int, seed: UInt64, hasSinks: Bool) throws -> HiddenStates {
+      HiddenStates(
+        hidden(tokens, seed: seed, hasSinks: hasSinks), Sequences(lengths: [Int](repeating: 20, count: tokens / 20)))
+    }
+    for method in [Calibration.Method.awq, .gptq, .awqGPTQ] {
+      let errors = try [false, true].map { hasSinks in
+        let calibration = try CalibrationStates(
+          search: states(400, seed: 2, hasSinks: hasSinks), heldOut: states(100, seed: 3, hasSinks: hasSinks),
+          reserve: nil, passesErrorsOn: method.feedsBack)
+        let found = try TinyResult(
+          tiny.quantizer(tiny.all(Self.w3), method: method), calibration, tiny.tables)
+        #expect(found.isFinite)
+        return try Self.error(tiny, found)
+      }
+      #expect(errors[1] < 1.25 * errors[0], "\(method): \(errors)")
+    }
+  }
+
   // MARK: Experts
 
   @Test(arguments: [Calibration.Method.gptq, .awqGPTQ])

@@ -195,4 +195,30 @@ import Testing
     #expect(difference < 0.3 * trace, "\(difference / trace)")
     #expect(with.maximum == 3000)
   }
+
+  // MARK: Halves
+
+  @Test func `the halves of each part are compared`() throws {
+    var x = Matrix(rows: 8, columns: 3)
+    for row in 0..<8 { for column in 0..<2 { x[row, column] = row % 4 < 2 || column == 0 ? 1 : 2 } }
+    var statistics = InputStatistics(channels: 3, groupSize: 0)
+    #expect(statistics.halfDifference == nil)
+    statistics.add(x.rows(0..<4))
+    statistics.add(x.rows(4..<8))
+    // One channel is the same in both, one has 1 and 4, one is silent and does not count.
+    #expect(abs(try #require(statistics.halfDifference) - (0 + 1.2) / 2) < 1e-12)
+    var one = InputStatistics(channels: 3, groupSize: 0)
+    one.add(x.rows(0..<1))
+    #expect(one.halfDifference == nil, "one token has no halves")
+  }
+
+  @Test func `more text of one kind makes the halves alike`() throws {
+    let differences = try [64, 1024, 16_384].map { tokens in
+      var statistics = InputStatistics(channels: 16, groupSize: 0)
+      statistics.add(Self.activations(tokens, 16, seed: 12))
+      return try #require(statistics.halfDifference)
+    }
+    #expect(differences[0] > 2 * differences[1] && differences[1] > 2 * differences[2], "\(differences)")
+    #expect(differences[2] < 0.03)
+  }
 }
