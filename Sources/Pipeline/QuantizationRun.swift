@@ -244,7 +244,7 @@ public struct QuantizationRun: Sendable {
   }
 
   /// Mean relative difference of the halves of the text above which more text would change what was found.
-  private static let settled = 0.2
+  private static let settled = 0.3
 
   private static func unsettled(_ outcomes: [UnitOutcome]) -> [String] {
     let differences = outcomes.compactMap { outcome in outcome.halfDifference.map { (outcome.unit, $0) } }
