@@ -42,7 +42,8 @@ void ck_feedback_block(const ck_feedback_tile *tile, const float *factor, size_t
       const float *line = factor + place * places;
       float deviation = tile->deviations[place];
       float target = weights[place];
-      if (deviation > 0) target += owed[place] / (line[place] * deviation);
+      // Where nothing is owed, a weight of −0 stays one.
+      if (deviation > 0 && owed[place] != 0) target += owed[place] / (line[place] * deviation);
       float scale = scales[tile->cell[place]];
       if (tile->gains) scale *= tile->gains[place];
       float value;

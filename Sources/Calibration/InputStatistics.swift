@@ -15,6 +15,9 @@ public struct InputStatistics: Sendable {
   private var magnitudeSum: [Double]
   private var sum: [Double]
   private var squareSum: [Double]
+  /// Weight and squares of the first half of the tokens of each ``add(_:)``.
+  private var firstWeight = 0.0
+  private var firstSquareSum: [Double]
   private var gramSum: [Float] = []
   /// Whether the second moments of all pairs of channels are kept, as rounding with feedback needs them.
   public let keepsMoments: Bool
@@ -35,6 +38,7 @@ public struct InputStatistics: Sendable {
     magnitudeSum = [Double](repeating: 0, count: channels)
     sum = magnitudeSum
     squareSum = magnitudeSum
+    firstSquareSum = magnitudeSum
     maxima = [Float](repeating: 0, count: channels)
   }
 
@@ -62,7 +66,12 @@ public struct InputStatistics: Sendable {
     // The lower median: of two tokens, the quieter one decides.
     let cap = energies.sorted()[(x.rows - 1) / 2] * Self.energyCap
     let weights = energies.map { $0 > cap && cap > 0 ? cap / $0 : 1 }
+    let before = (weight, squareSum)
     for row in 0..<x.rows {
+      if row == x.rows / 2 {
+        firstWeight += weight - before.0
+        for channel in 0..<channels { firstSquareSum[channel] += squareSum[channel] - before.1[channel] }
+      }
       weight += weights[row]
       x.values.withUnsafeBufferPointer { buffer in
         guard let base = buffer.baseAddress else { return }
@@ -113,6 +122,20 @@ public struct InputStatistics: Sendable {
 
   /// Mean of x² a channel.
   public var squares: [Float] { squareSum.map { Float($0 / divisor) } }
+
+  /// How far the mean squares of two halves of the tokens are apart, relative to their mean, on average over the channels.
+  ///
+  /// What is learned from one half would be learned from the other if it is small; more text makes it smaller.
+  /// `nil` before any token, or if nothing but one half was heard.
+  public var halfDifference: Double? {
+    let secondWeight = weight - firstWeight
+    guard firstWeight > 0, secondWeight > 0 else { return nil }
+    let differences = zip(firstSquareSum, squareSum).compactMap { first, all -> Double? in
+      let (first, second) = (first / firstWeight, max(0, all - first) / secondWeight)
+      return first + second > 0 ? 2 * abs(first - second) / (first + second) : nil
+    }
+    return differences.isEmpty ? nil : differences.reduce(0, +) / Double(differences.count)
+  }
 
   /// Variance of x a channel.
   public var variances: [Float] {

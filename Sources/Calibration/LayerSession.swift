@@ -19,6 +19,9 @@ public final class LayerSession {
 
   /// What became of each fold so far.
   public var folds: [FoldOutcome] { result.folds }
+  /// How far two halves of the calibration text are apart in what the layer's linears read, experts left out: the
+  /// largest ``InputStatistics/halfDifference``; `nil` where nothing was searched.
+  public private(set) var halfDifference: Double?
   /// Tokens seen by experts, if the layer has some and was calibrated.
   public var expertUse: ExpertUse? { mixture?.use }
 
@@ -108,6 +111,11 @@ public final class LayerSession {
     try layer.advance(states.search, through: block, tables: tables) { name, input, _ in
       statistics[name]?.add(input)
     }
+    let searched = names.filter {
+      quantizer.schemes[$0] != nil && quantizer.methods[$0] ?? .roundToNearest != .roundToNearest
+    }
+    let differences = searched.compactMap { statistics[reads($0)]?.halfDifference }
+    halfDifference = (differences + [halfDifference].compactMap(\.self)).max()
     let keepsInputs = statistics.values.contains { $0.keepsMoments }
     var inputs: [String: Matrix] = [:]
     try layer.advance(states.heldOut, through: block, tables: tables) { name, input, _ in

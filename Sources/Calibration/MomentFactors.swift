@@ -61,7 +61,10 @@ final class MomentFactors {
     for shrinkage in Self.shrinkages {
       guard let choice = only(shrinkage) else { continue }
       let found = merit(sample.rounded(sample.source, factor: choice.factor, channelFactors: nil))
-      guard found < least else { break }
+      guard found < least else {
+        // Past the best; or none of any use yet, and more may be.
+        if best == nil { continue } else { break }
+      }
       (best, least) = (choice, found)
     }
     return best

@@ -7,7 +7,7 @@ enum Cholesky {
 
   /// Factors A = L·Lᵀ in place.
   ///
-  /// - Parameter a: `[size, size]`, row-major; the lower triangle is read and becomes L, the upper one is not touched.
+  /// - Parameter a: `[size, size]`, row-major; the lower triangle is read and becomes L, the upper one is scratch.
   /// - Returns: whether the matrix was positive.
   static func factor(_ a: UnsafeMutablePointer<Float>, size: Int) -> Bool {
     MatrixProduct.singleThreaded
@@ -18,7 +18,9 @@ enum Cholesky {
       // The lower triangle by rows is the upper one by columns.
       var (width, lead, info) = (Int32(end - start), stride, Int32(0))
       spotrf_("U", &width, a + start * size + start, &lead, &info)
-      guard info == 0 else { return false }
+      // OpenBLAS compares with zero, which NaN passes.
+      let isNumber = (start..<end).allSatisfy { a[$0 * size + $0].isFinite }
+      guard info == 0, isNumber else { return false }
       let below = size - end
       let columns = Int32(end - start)
       Parallel.forEachRange(of: below, size: rowTile) { rows in

@@ -62,8 +62,10 @@ extension MomentFactor {
         let count = min(width, channels - first)
         ones.update(repeating: 0, count: channels)
         for index in 0..<count {
-          let line = lines + index * channels
-          line.update(from: l + places[first + index] * channels, count: channels)
+          let (line, place) = (lines + index * channels, places[first + index])
+          // What is above the diagonal is not L.
+          line.update(from: l + place * channels, count: place + 1)
+          (line + place + 1).update(repeating: 0, count: channels - place - 1)
           cblas_sscal(size, deviations[first + index], line, 1)
           cblas_saxpy(size, 1, line, 1, ones, 1)
         }

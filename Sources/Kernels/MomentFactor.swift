@@ -24,10 +24,11 @@ public struct MomentFactor: Sendable {
   ///   - moments: the sum of x·xᵀ, `[channels, channels]`; its lower half is read.
   ///   - scale: one over the number of tokens.
   ///   - shrinkage: ρ, above 0 and at most 1.
-  /// - Returns: `nil` if they are no moments: NaN, or not positive.
+  /// - Returns: `nil` if they are no moments: NaN, infinite, or not positive.
   public init?(_ moments: [Float], scale: Float = 1, channels: Int, shrinkage: Float) {
     precondition(moments.count == channels * channels, "\(moments.count) moments of \(channels) channels")
     let squares = (0..<channels).map { moments[$0 * channels + $0] * scale }
+    guard squares.allSatisfy({ $0.isFinite && $0 >= 0 }) else { return nil }
     let order = (0..<channels).sorted { (squares[$0], $0) < (squares[$1], $1) }
     let deviations = squares.map { $0 > 0 ? $0.squareRoot() : 0 }
     let inverse = deviations.map { $0 > 0 ? scale.squareRoot() / $0 : 0 }

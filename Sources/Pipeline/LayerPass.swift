@@ -59,8 +59,13 @@ struct LayerPass {
   /// Moves the hidden states through a unit that is written already.
   func skip(_ unit: QuantizationPlan.Unit) throws {
     guard let states, let index = unit.layer else { return }
-    let layer = try model.layer(index)
-    for hidden in states.all { try layer(hidden, tables: tables) }
+    if states.quantized == nil {
+      let layer = try model.layer(index)
+      for hidden in states.all { try layer(hidden, tables: tables) }
+    } else {
+      // What it did to its outputs is passed on as well: it is quantized once more, to the same codes.
+      try session(layer: index, unit).finish()
+    }
     model.discardPages()
   }
 
@@ -100,6 +105,7 @@ struct LayerPass {
       try session.finish()
       outcome.folds = session.folds
       outcome.experts = session.expertUse
+      outcome.halfDifference = session.halfDifference
       try requireFinite(unit)
     }
     model.discardPages()

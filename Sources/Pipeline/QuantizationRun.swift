@@ -126,6 +126,7 @@ public struct QuantizationRun: Sendable {
     remarks += model.checkpoint.adapterWarnings
     remarks += plan.decodedRemarks
     remarks += plan.dropped.map { "\($0.name) is not written: \($0.reason)" }
+    if let texts { remarks += CalibrationAmount(texts, plan, model).remarks }
     return remarks
   }
 
@@ -274,7 +275,19 @@ public struct QuantizationRun: Sendable {
     return Outcome(
       summary: summary, folds: outcomes.flatMap(\.reportedFolds), experts: experts(outcomes),
       ledger: try plan.ledger(model, folded: Set(outcomes.flatMap(\.folded))), calibration: calibration,
-      sourceDigest: digest, stages: clock.stages, warnings: remarks, survey: survey)
+      sourceDigest: digest, stages: clock.stages, warnings: remarks + Self.unsettled(outcomes), survey: survey)
+  }
+
+  /// Mean relative difference of the halves of the text above which more text would change what was found.
+  private static let settled = 0.3
+
+  private static func unsettled(_ outcomes: [UnitOutcome]) -> [String] {
+    let differences = outcomes.compactMap { outcome in outcome.halfDifference.map { (outcome.unit, $0) } }
+    guard let (unit, difference) = differences.max(by: { $0.1 < $1.1 }), difference > settled else { return [] }
+    return [
+      "two halves of the calibration text differ by \(Int((100 * difference).rounded())) % in what \(unit) reads: "
+        + "more text, --samples or --seqlen would generalise better"
+    ]
   }
 
   private func experts(_ outcomes: [UnitOutcome]) -> Report.Experts? {

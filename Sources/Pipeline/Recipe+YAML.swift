@@ -18,7 +18,8 @@ extension Recipe {
     }
     let reader = RecipeReader(object: object, file: file, path: "")
     try reader.refuseUnknown(except: [
-      "scheme", "group_size", "method", "ignore", "include", "rules", "calibration", "kv_cache",
+      "scheme", "bits", "group_size", "method", "ignore", "include", "rules", "calibration", "kv_cache", "target_size",
+      "max_kl",
     ])
     self.init()
     guard let scheme = try reader.scheme(default: scheme) else {
@@ -27,6 +28,7 @@ extension Recipe {
           + "and none in a rule or names under ignore for those that stay")
     }
     self.scheme = scheme
+    rate = try reader.rate(scheme)
     method = try reader.method() ?? method
     ignore = try reader.strings("ignore") ?? []
     include = try reader.strings("include") ?? []
@@ -42,7 +44,7 @@ extension Recipe {
         throw PipelineError.usage("\(file): \(path.dropLast()) is not a mapping")
       }
       let inner = RecipeReader(object: rule, file: file, path: path)
-      try inner.refuseUnknown(except: ["targets", "scheme", "group_size", "method"])
+      try inner.refuseUnknown(except: ["targets", "scheme", "bits", "group_size", "method"])
       guard let targets = try inner.strings("targets"), !targets.isEmpty else {
         throw PipelineError.usage("\(file): \(path)targets is missing")
       }
@@ -117,6 +119,29 @@ private struct RecipeReader {
     return count
   }
 
+  /// What is wanted of entropy-coded weights; refused beside other schemes.
+  func rate(_ scheme: QuantizationScheme) throws -> Rate? {
+    var found: [Rate] = []
+    func number(_ key: String, _ range: ClosedRange<Double>, _ make: (Double) -> Rate) throws {
+      guard let value = object[key], !value.isNull else { return }
+      if !scheme.isEntropyCoded {
+        if key == "bits" { return }
+        throw refuse(key, "is for scheme EC; \(scheme.name) has its own bits")
+      }
+      guard let number = value.doubleValue, range.contains(number) else {
+        throw refuse(key, "is \(value.compactText), expected a number from \(range.lowerBound) to \(range.upperBound)")
+      }
+      found.append(make(number))
+    }
+    try number("bits", 1...8) { .bits($0) }
+    try number("target_size", 1...1e18) { .bytes(Int($0)) }
+    try number("max_kl", 1e-9...100) { .divergence($0) }
+    guard found.count < 2 else {
+      throw refuse("bits", "and target_size and max_kl say the same thing; give one of them")
+    }
+    return found.first
+  }
+
   func method() throws -> Method? {
     guard let value = object["method"], !value.isNull else { return nil }
     guard let method = value.stringValue.flatMap({ Method(rawValue: $0.lowercased()) }) else {
@@ -143,6 +168,20 @@ private struct RecipeReader {
         throw refuse(
           "scheme",
           "is \(value.compactText), expected one of \(QuantizationScheme.all.map(\.name).joined(separator: ", "))")
+      }
+      scheme = found
+    }
+    if let value = object["bits"], !value.isNull, !scheme.isEntropyCoded {
+      let known = QuantizationScheme.integerBits
+      guard let bits = value.intValue, known.contains(bits) else {
+        throw refuse(
+          "bits", "is \(value.compactText), expected one of \(known.map(String.init).joined(separator: ", "))")
+      }
+      guard let found = scheme.withBits(bits) else {
+        throw refuse("bits", "is given, but the weights of \(scheme.name) are no integers")
+      }
+      guard object["scheme"]?.stringValue == nil || found.weights.format == scheme.weights.format else {
+        throw refuse("bits", "is \(bits), but scheme is \(scheme.name); give one of them")
       }
       scheme = found
     }

@@ -47,9 +47,9 @@ public struct Recipe: Sendable {
   /// How keys and values are to be kept; `nil` leaves them floats.
   public var kvCache: CacheQuantization.Format?
 
-  /// A recipe; by default AWQ to 4-bit integers with zero points.
+  /// A recipe; by default AWQ and GPTQ to 4-bit integers with zero points.
   public init(
-    scheme: QuantizationScheme = .w4a16Asymmetric, method: Method = .awq, rate: Rate? = nil, ignore: [String] = [],
+    scheme: QuantizationScheme = .w4a16Asymmetric, method: Method = .awqGPTQ, rate: Rate? = nil, ignore: [String] = [],
     include: [String] = [], rules: [Rule] = [], calibration: [String] = ["builtin"], samples: Int = 128,
     sequenceLength: Int = 512, expertTokens: Int = 128
   ) {

@@ -10,6 +10,8 @@ struct UnitOutcome {
   var experts: ExpertUse?
   /// Kept tensors whose values folding changed.
   var folded: [String] = []
+  /// How far two halves of the calibration text are apart; see ``LayerSession/halfDifference``.
+  var halfDifference: Double?
 
   init(unit: String, layer: Int?) {
     self.unit = unit
@@ -37,6 +39,7 @@ struct UnitOutcome {
           ]
         }),
       "folded": .array(folded.map { .string($0) }),
+      "half_difference": halfDifference.map { .real($0) } ?? .null,
     ]
     if let experts {
       object["experts"] = .array(experts.counts.map { .integer($0) })
@@ -61,6 +64,7 @@ struct UnitOutcome {
         lossWith: fold["lossWith"]?.doubleValue ?? 0, reason: fold["reason"]?.stringValue)
     }
     folded = (note["folded"]?.arrayValue ?? []).compactMap(\.stringValue)
+    halfDifference = note["half_difference"]?.doubleValue
     guard let counts = note["experts"]?.arrayValue else { return }
     var use = ExpertUse(counts: counts.compactMap(\.intValue))
     for entry in note["helped"]?.arrayValue ?? [] {

@@ -117,14 +117,23 @@ public struct QuantizationScheme: Hashable, Sendable {
 }
 
 extension QuantizationScheme {
+  /// Bits of the integers that there are presets of.
+  public static let integerBits = [2, 3, 4, 5, 6, 8]
+
+  /// Integers in groups of 128; symmetric ones of 8 bits have one scale an output feature.
+  public static func integers(bits: Int, isSymmetric: Bool = true) -> QuantizationScheme {
+    QuantizationScheme(
+      name: "W\(bits)A16" + (isSymmetric ? "" : "_ASYM"),
+      weights: WeightQuantization(
+        .int(bits: bits), bits == 8 && isSymmetric ? .perChannel : .perGroup(size: 128), isSymmetric: isSymmetric))
+  }
+
   /// 4-bit integers, symmetric, groups of 128.
-  public static let w4a16 = QuantizationScheme(
-    name: "W4A16", weights: WeightQuantization(.int(bits: 4), .perGroup(size: 128)))
+  public static let w4a16 = integers(bits: 4)
   /// 4-bit integers with zero points, groups of 128.
-  public static let w4a16Asymmetric = QuantizationScheme(
-    name: "W4A16_ASYM", weights: WeightQuantization(.int(bits: 4), .perGroup(size: 128), isSymmetric: false))
+  public static let w4a16Asymmetric = integers(bits: 4, isSymmetric: false)
   /// 8-bit integers, one scale an output feature.
-  public static let w8a16 = QuantizationScheme(name: "W8A16", weights: WeightQuantization(.int(bits: 8), .perChannel))
+  public static let w8a16 = integers(bits: 8)
   /// 8-bit integers, one scale an output feature, activations too, scaled token by token.
   public static let w8a8 = QuantizationScheme(
     name: "W8A8", weights: w8a16.weights, activations: .dynamicPerToken(.int(bits: 8)))
@@ -172,11 +181,14 @@ extension QuantizationScheme {
   public var isEntropyCoded: Bool { weights.granularity == .perRowAndColumn }
 
   /// Every preset, in the order they are listed to people.
-  public static let all: [QuantizationScheme] = [
-    .w4a16Asymmetric, .w4a16, .w8a16, .w8a8, .fp8Dynamic, .fp8Block, .fp8BlockPowers, .fp8, .mxfp8A16, .mxfp8,
-    .nvfp4A16,
-    .nvfp4, .mxfp4A16, .mxfp4,
-  ]
+  public static let all: [QuantizationScheme] = {
+    let common: [QuantizationScheme] = [
+      .w4a16Asymmetric, .w4a16, .w8a16, .w8a8, .fp8Dynamic, .fp8Block, .fp8BlockPowers, .fp8, .mxfp8A16, .mxfp8,
+      .nvfp4A16, .nvfp4, .mxfp4A16, .mxfp4,
+    ]
+    let others = integerBits.flatMap { [integers(bits: $0, isSymmetric: false), integers(bits: $0)] }
+    return common + others.filter { !common.contains($0) }
+  }()
 
   /// The preset of a name, in any case and with hyphens for underscores.
   public static func named(_ name: String) -> QuantizationScheme? {
@@ -200,6 +212,19 @@ extension QuantizationScheme {
   /// Whether runtimes multiply 8-bit integers by 8-bit integers, for which they want the weights a byte each.
   public var multipliesIntegers: Bool {
     weights.format == .int(bits: 8) && weights.isSymmetric && activations != .none
+  }
+
+  /// The preset of integers of so many bits that is otherwise like this one, in groups of the same size where both have
+  /// groups; `nil` for floats and gains.
+  public func withBits(_ bits: Int) -> QuantizationScheme? {
+    guard case .int = weights.format, weights.granularity != .perRowAndColumn else { return nil }
+    let preset = Self.integers(bits: bits, isSymmetric: weights.isSymmetric)
+    return switch weights.granularity {
+    case .perGroup(let size): preset.withGroupSize(size)
+    // A whole row by choice, not because the preset has no groups.
+    case .perChannel where Self.named(name)?.hasGroups == true: preset.withGroupSize(nil)
+    default: preset
+    }
   }
 
   /// Whether the scheme has groups whose size can be chosen.

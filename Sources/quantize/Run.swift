@@ -18,13 +18,15 @@ struct RecipeOptions: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
+      "Bits of an integer weight: \(QuantizationScheme.integerBits.map(String.init).joined(separator: ", ")); with EC, "
+        + "the mean bits of the layers' linears, such as 3.6 (default 4).", valueName: "n"))
+  var bits: Double?
+
+  @Option(
+    help: ArgumentHelp(
       "How weights are prepared: " + Method.allCases.map(\.rawValue).joined(separator: ", ")
         + " (rtn rounds to nearest, gptq feeds errors back).", valueName: "name"))
   var method: String?
-
-  @Option(
-    help: ArgumentHelp("With EC: mean bits a weight of the layers' linears, such as 3.6 (default 4).", valueName: "x"))
-  var bits: Double?
 
   @Option(help: ArgumentHelp("With EC: the artifact's size at most, such as 3.2G.", valueName: "size"))
   var targetSize: ByteCount?
@@ -89,6 +91,20 @@ struct RecipeOptions: ParsableArguments {
       }
       result.scheme = found
     }
+    if let rate = bits, !result.scheme.isEntropyCoded {
+      let bits = Int(rate.rounded(.towardZero))
+      guard Double(bits) == rate, QuantizationScheme.integerBits.contains(bits) else {
+        throw PipelineError.usage(
+          "--bits \(rate): expected \(QuantizationScheme.integerBits.map(String.init).joined(separator: ", "))")
+      }
+      guard let found = result.scheme.withBits(bits) else {
+        throw PipelineError.usage("--bits is given, but the weights of \(result.scheme.name) are no integers")
+      }
+      guard scheme == nil || found.weights.format == result.scheme.weights.format else {
+        throw PipelineError.usage("--scheme \(result.scheme.name) and --bits \(bits) disagree; give one of them")
+      }
+      result.scheme = found
+    }
     if let groupSize {
       guard result.scheme.hasGroups else {
         throw PipelineError.usage("--group-size is given, but \(result.scheme.name) has no groups")
@@ -125,9 +141,11 @@ struct RecipeOptions: ParsableArguments {
   }
 
   private func addRate(to recipe: inout Recipe) throws {
-    guard bits != nil || targetSize != nil else { return }
-    guard recipe.usesEntropyCoding else {
-      throw PipelineError.usage("--bits and --target-size are for --scheme EC; \(recipe.scheme.name) has its own bits")
+    guard recipe.scheme.isEntropyCoded else {
+      guard targetSize == nil else {
+        throw PipelineError.usage("--target-size is for --scheme EC; the size of \(recipe.scheme.name) is what it is")
+      }
+      return
     }
     guard bits == nil || targetSize == nil else {
       throw PipelineError.usage("--bits and --target-size say the same thing; give one of them")

@@ -1,3 +1,4 @@
+import Kernels
 import Tensors
 import TestSupport
 import Testing
@@ -128,5 +129,96 @@ import Testing
     let (block, other) = (try #require(with.gramBlock(0)), try #require(without.gramBlock(0)))
     let (trace, plainTrace) = ((0..<32).reduce(0) { $0 + block[$1 * 33] }, (0..<32).reduce(0) { $0 + other[$1 * 33] })
     #expect(trace <= plainTrace * (1 + 2 * share) * 1.6)
+  }
+
+  // MARK: Second moments of all pairs
+
+  @Test(arguments: [16, 24, 40])
+  func `blocks are the same whether all moments are kept or not`(groupSize: Int) throws {
+    var x = Self.activations(90, 40, seed: 9)
+    for channel in 0..<40 { x[4, channel] *= 100 }
+    var (all, blocks) = (
+      InputStatistics(channels: 40, groupSize: groupSize, keepsMoments: true),
+      InputStatistics(channels: 40, groupSize: groupSize)
+    )
+    for part in [0..<30, 30..<90] {
+      all.add(x.rows(part))
+      blocks.add(x.rows(part))
+    }
+    for group in 0..<(40 + groupSize - 1) / groupSize {
+      let (found, expected) = (try #require(all.gramBlock(group)), try #require(blocks.gramBlock(group)))
+      try #require(found.count == expected.count)
+      let largest = expected.map(abs).max() ?? 0
+      for (found, expected) in zip(found, expected) { #expect(abs(found - expected) <= largest * 1e-5) }
+    }
+    #expect(all.squares == blocks.squares && all.variances == blocks.variances)
+    #expect(blocks.factor(shrinkage: 0.1) == nil)
+    #expect(InputStatistics(channels: 40, groupSize: 0, keepsMoments: true).factor(shrinkage: 0.1) == nil)
+  }
+
+  @Test func `moments are those of the weighed tokens`() throws {
+    var x = Self.activations(120, 24, seed: 10)
+    for channel in 0..<24 { x[7, channel] *= 300 }
+    var statistics = InputStatistics(channels: 24, groupSize: 24, keepsMoments: true)
+    let weights = statistics.add(x)
+    #expect(weights[7] < 1e-2 && weights.filter { $0 < 1 }.count == 1 && weights.count == 120)
+    let block = try #require(statistics.gramBlock(0))
+    for row in 0..<24 {
+      for column in 0..<24 {
+        let expected = Self.reference(x, weights) { Double(x[$0, row]) * Double(x[$0, column]) }
+        #expect(abs(Double(block[row * 24 + column]) - expected) <= 1e-5 * Double(statistics.squares.max() ?? 0))
+      }
+    }
+    let factor = try #require(statistics.factor(shrinkage: 0.1))
+    for (deviation, square) in zip(factor.deviations, statistics.squares) {
+      #expect(abs(deviation * deviation / square - 1) < 1e-4)
+    }
+  }
+
+  @Test func `a sink at the start of each text does not decide how channels go together`() throws {
+    // A sink says the same in every text, in a few channels, far louder than anything else.
+    let quiet = Self.activations(512, 48, seed: 11)
+    var loud = quiet
+    for token in stride(from: 0, to: 512, by: 64) {
+      for channel in 0..<48 { loud[token, channel] = channel % 16 == 5 ? 3000 : 0 }
+    }
+    var (with, without) = (
+      InputStatistics(channels: 48, groupSize: 48, keepsMoments: true),
+      InputStatistics(channels: 48, groupSize: 48, keepsMoments: true)
+    )
+    with.add(loud)
+    without.add(quiet)
+    let (found, expected) = (try #require(with.gramBlock(0)), try #require(without.gramBlock(0)))
+    let trace = (0..<48).reduce(Float(0)) { $0 + expected[$1 * 49] }
+    let difference = zip(found, expected).reduce(Float(0)) { $0 + ($1.0 - $1.1) * ($1.0 - $1.1) }.squareRoot()
+    // Eight of 512 tokens count as sixteen each: a quarter of the energy, where unweighed it would be all but all.
+    #expect(difference < 0.3 * trace, "\(difference / trace)")
+    #expect(with.maximum == 3000)
+  }
+
+  // MARK: Halves
+
+  @Test func `the halves of each part are compared`() throws {
+    var x = Matrix(rows: 8, columns: 3)
+    for row in 0..<8 { for column in 0..<2 { x[row, column] = row % 4 < 2 || column == 0 ? 1 : 2 } }
+    var statistics = InputStatistics(channels: 3, groupSize: 0)
+    #expect(statistics.halfDifference == nil)
+    statistics.add(x.rows(0..<4))
+    statistics.add(x.rows(4..<8))
+    // One channel is the same in both, one has 1 and 4, one is silent and does not count.
+    #expect(abs(try #require(statistics.halfDifference) - (0 + 1.2) / 2) < 1e-12)
+    var one = InputStatistics(channels: 3, groupSize: 0)
+    one.add(x.rows(0..<1))
+    #expect(one.halfDifference == nil, "one token has no halves")
+  }
+
+  @Test func `more text of one kind makes the halves alike`() throws {
+    let differences = try [64, 1024, 16_384].map { tokens in
+      var statistics = InputStatistics(channels: 16, groupSize: 0)
+      statistics.add(Self.activations(tokens, 16, seed: 12))
+      return try #require(statistics.halfDifference)
+    }
+    #expect(differences[0] > 2 * differences[1] && differences[1] > 2 * differences[2], "\(differences)")
+    #expect(differences[2] < 0.03)
   }
 }

@@ -65,7 +65,7 @@ import Testing
     let (search, heldOut) = (tiny.hiddenStates(90, seed: 2), tiny.hiddenStates(30, seed: 3))
     let expected = try [search, heldOut].map { try tiny.output(tiny.layer, $0) }
     for asked in [[], ["self_attn.o_proj"], ["mlp.down_proj", "self_attn.q_proj"], tiny.names] {
-      let states = CalibrationStates(
+      let states = try CalibrationStates(
         search: HiddenStates(search, Sequences(lengths: [90])),
         heldOut: HiddenStates(heldOut, Sequences(lengths: [30])),
         reserve: nil)
@@ -96,7 +96,7 @@ import Testing
         uniqueKeysWithValues: layer.layout.linears.filter { !$0.isRouter }.map { ($0.name, scheme) })
       let quantizer = LayerQuantizer(
         layer: layer, schemes: schemes, methods: schemes.mapValues { _ in .awq }, storedType: .bfloat16)
-      let states = CalibrationStates(search: found[0], heldOut: found[1], reserve: found[2])
+      let states = try CalibrationStates(search: found[0], heldOut: found[1], reserve: found[2])
       let result = try TinyResult(quantizer, states, tables, quota: 6)
       #expect(result.isFinite && result.weights.count == layer.layout.linears.count, "layer \(index)")
       #expect(result.inputMaxima.count == layer.layout.linears.count && result.inputMaxima.values.allSatisfy { $0 > 0 })

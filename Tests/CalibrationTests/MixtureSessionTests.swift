@@ -23,7 +23,7 @@ import Testing
     }
 
     func states(spillFolder: String? = nil, hasReserve: Bool = true) throws -> CalibrationStates {
-      CalibrationStates(
+      try CalibrationStates(
         search: try TinyMixture.states(search, chunks: [[search.rows]], spillFolder: spillFolder),
         heldOut: try TinyMixture.states(heldOut, chunks: [[heldOut.rows]], spillFolder: spillFolder),
         reserve: hasReserve
@@ -203,7 +203,7 @@ import Testing
     let texts = Texts(tiny)
     let chunks = [[50, 30], [80]]
     func states() throws -> CalibrationStates {
-      CalibrationStates(
+      try CalibrationStates(
         search: try TinyMixture.states(texts.search, chunks: chunks),
         heldOut: try TinyMixture.states(texts.heldOut, chunks: [[20, 40]]),
         reserve: try TinyMixture.states(texts.reserve, chunks: chunks))

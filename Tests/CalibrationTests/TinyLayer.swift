@@ -90,7 +90,7 @@ struct TinyLayer {
     _ schemes: [String: QuantizationScheme], folds: Bool = true, method: Calibration.Method = .awq,
     calibration: Matrix, heldOut: Matrix
   ) throws -> TinyResult {
-    let states = CalibrationStates(
+    let states = try CalibrationStates(
       search: HiddenStates(calibration, Sequences(lengths: [calibration.rows])),
       heldOut: HiddenStates(heldOut, Sequences(lengths: [heldOut.rows])), reserve: nil)
     return try TinyResult(quantizer(schemes, folds: folds, method: method), states, tables)

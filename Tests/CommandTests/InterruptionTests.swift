@@ -54,6 +54,18 @@ import Testing
     #expect(try resumed.json()["sha256"] == Self.whole.get().sha256)
   }
 
+  @Test func `what earlier layers lost is known again after a stop`() throws {
+    let folder = try TestFolder()
+    let rest = ["--json", "--no-verify", "--method", "gptq"] + Self.common
+    let running = try Command.start([Self.model, "-o", folder("out.tar.zst")] + rest)
+    try running.signal(SIGTERM, after: Self.atLayer1)
+    expect(try running.finish(), fails: 6, saying: ["--resume"])
+    let resumed = try Command.run([Self.model, "-o", folder("out.tar.zst"), "--resume", "-q"] + rest)
+    #expect(resumed.status == 0, "\(resumed.error)")
+    let whole = try Command.run([Self.model, "-o", folder("whole.tar.zst"), "-q"] + rest)
+    #expect(try resumed.json()["sha256"] == whole.json()["sha256"])
+  }
+
   @Test func `a folder continues to the same files`() throws {
     let folder = try TestFolder()
     let arguments = [Self.model, "-o", folder("out/"), "--json", "--no-verify"] + Self.common

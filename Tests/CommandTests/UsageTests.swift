@@ -7,7 +7,11 @@ import Testing
 @Suite struct UsageTests {
   @Test(arguments: [
     (["--sheme", "W4A16"], ["--sheme"]),
-    (["--scheme", "W3A16"], ["--scheme W3A16", "W4A16_ASYM"]),
+    (["--scheme", "W7A16"], ["--scheme W7A16", "W4A16_ASYM"]),
+    (["--bits", "7"], ["--bits 7", "2, 3, 4, 5, 6, 8"]),
+    (["--bits", "few"], ["--bits"]),
+    (["--scheme", "FP8", "--bits", "8"], ["--bits", "FP8 are no integers"]),
+    (["--scheme", "W4A16", "--bits", "3"], ["--scheme W4A16 and --bits 3 disagree"]),
     (["--method", "magic"], ["--method magic", "awq"]),
     (["--group-size", "8"], ["--group-size 8", "16"]),
     (["--group-size", "many"], ["--group-size"]),
@@ -117,6 +121,22 @@ import Testing
     ] {
       let recipe = try bench.folder.write("recipe.yaml", yaml)
       expect(try Command.run(bench.arguments("-q", "--recipe", recipe)), fails: 2, saying: words)
+    }
+  }
+
+  @Test func `bits are those of the scheme, also of a recipe's`() throws {
+    let bench = try Workbench.shared.get()
+    let folder = try TestFolder()
+    try folder.write("recipe.yaml", "scheme: W4A16\ngroup_size: 32\nmethod: rtn\n")
+    for (options, title) in [
+      (["--bits", "3", "--method", "rtn"], "W3A16_ASYM, "), (["--scheme", "w6a16", "--method", "rtn"], "W6A16, "),
+      (["--recipe", folder("recipe.yaml"), "--bits", "5"], "W5A16, groups of 32"),
+      (["--scheme", "W8A16", "--bits", "8", "--method", "rtn"], "W8A16, "),
+    ] {
+      let result = try Command.run(["plan", bench.model, "--json"] + options)
+      #expect(result.status == 0, "\(result.error)")
+      let titles = try result.json()["linears"]?.objectValue?.members.map(\.name) ?? []
+      #expect(titles.contains { $0.hasPrefix(title) }, "\(titles)")
     }
   }
 

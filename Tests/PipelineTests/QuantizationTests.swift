@@ -15,7 +15,12 @@ import Testing
   /// What a random model of 64 channels, which has nothing to average errors over, may lose; a broken layout or scale
   /// costs whole nats.
   private static func allowedDivergence(_ scheme: QuantizationScheme) -> Double {
-    scheme.weights.format.bitWidth == 4 ? 0.5 : 0.05
+    [2: 4, 3: 2, 4: 0.5, 5: 0.2][scheme.weights.format.bitWidth] ?? 0.05
+  }
+
+  /// What weights keep at least of their energy over their error, in dB; six a bit.
+  private static func leastSQNR(_ scheme: QuantizationScheme) -> Double {
+    Double(min(10, 6 * scheme.weights.format.bitWidth - 12))
   }
 
   @Test(arguments: QuantizationScheme.all.map(\.name), Calibration.Method.allCases)
@@ -32,7 +37,9 @@ import Testing
     #expect(report.integrity == .intact(parts: artifact.members.count + artifact.tensors.count))
     #expect(report.candidate.digest == outcome.summary.sha256 && report.reference.digest == outcome.sourceDigest)
     #expect(report.divergence > 0 && report.divergence < Self.allowedDivergence(scheme), "\(report.divergence)")
-    #expect(report.layers.count == 14 && report.layers.allSatisfy { $0.scheme == name && ($0.sqnr ?? 0) > 10 })
+    #expect(
+      report.layers.count == 14
+        && report.layers.allSatisfy { $0.scheme == name && ($0.sqnr ?? -99) > Self.leastSQNR(scheme) })
     #expect(outcome.folds.isEmpty == (!method.searchesScales || scheme.weights.format.isFloat))
     #expect((outcome.calibration == nil) == !bench.recipe(scheme, method).needsCalibration)
   }

@@ -39,6 +39,26 @@ import Testing
     #expect(recipe.calibration == ["stories", "chats.jsonl"] && recipe.samples == 7 && recipe.sequenceLength == 99)
   }
 
+  @Test func `bits are those of the scheme that is there`() throws {
+    let recipe = try Recipe(
+      yaml: """
+        bits: 3
+        group_size: 64
+        rules:
+          - {targets: a, bits: 6}
+          - {targets: b, scheme: W8A16, bits: 8}
+          - {targets: c, bits: 8, group_size: 32}
+          - {targets: d, scheme: w5a16}
+        """, file: "recipe.yaml")
+    #expect(recipe.scheme == .integers(bits: 3, isSymmetric: false).withGroupSize(64))
+    #expect(
+      recipe.rules.map(\.scheme) == [
+        .integers(bits: 6, isSymmetric: false).withGroupSize(64), .w8a16,
+        .integers(bits: 8, isSymmetric: false).withGroupSize(32), .integers(bits: 5),
+      ])
+    #expect(try Recipe(yaml: recipe.json.prettyText, file: "recipe.yaml").json == recipe.json)
+  }
+
   @Test func `what is left out is as without a file`() throws {
     let recipe = try Recipe(yaml: "ignore: []", file: "recipe.yaml")
     #expect(recipe.json == Recipe().json)
@@ -60,21 +80,26 @@ import Testing
 
   @Test(arguments: [
     Refusal(yaml: "schema: W4A16", words: ["schema", "is not known", "scheme"]),
-    Refusal(yaml: "scheme: W5A16", words: ["scheme", "W5A16", "W4A16_ASYM"]),
+    Refusal(yaml: "scheme: W7A16", words: ["scheme", "W7A16", "W4A16_ASYM"]),
+    Refusal(yaml: "bits: 7", words: ["bits is 7", "2, 3, 4, 5, 6, 8"]),
+    Refusal(yaml: "bits: four", words: ["bits is \"four\""]),
+    Refusal(yaml: "scheme: W4A16\nbits: 3", words: ["bits is 3", "scheme is W4A16", "one of them"]),
+    Refusal(yaml: "scheme: FP8\nbits: 8", words: ["bits", "FP8", "no integers"]),
+    Refusal(yaml: "bits: 8\nscheme: W8A16\ngroup_size: 64", words: ["group_size", "W8A16 has no groups"]),
     Refusal(yaml: "scheme: none", words: ["scheme is none", "would quantize nothing"]),
     Refusal(yaml: "scheme: None\nrules:\n - targets: [a]\n   scheme: W8A16", words: ["scheme is none"]),
     Refusal(yaml: "scheme: 4", words: ["scheme is 4"]),
     Refusal(yaml: "group_size: 8", words: ["group_size is 8", "16 or more"]),
     Refusal(yaml: "group_size: big", words: ["group_size"]),
     Refusal(yaml: "scheme: FP8_DYNAMIC\ngroup_size: 64", words: ["group_size", "FP8_DYNAMIC has no groups"]),
-    Refusal(yaml: "method: gptq", words: ["method", "gptq", "awq"]),
+    Refusal(yaml: "method: magic", words: ["method", "magic", "awq"]),
     Refusal(yaml: "ignore: {a: b}", words: ["ignore", "list of strings"]),
     Refusal(yaml: "ignore: [1]", words: ["ignore", "list of strings"]),
     Refusal(yaml: "rules: down_proj", words: ["rules is not a list"]),
     Refusal(yaml: "rules: [down_proj]", words: ["rules[0] is not a mapping"]),
     Refusal(yaml: "rules:\n - scheme: W8A16", words: ["rules[0].targets is missing"]),
     Refusal(yaml: "rules:\n - targets: []", words: ["rules[0].targets is missing"]),
-    Refusal(yaml: "rules:\n - targets: [a]\n   bits: 4", words: ["rules[0].bits", "is not known"]),
+    Refusal(yaml: "rules:\n - targets: [a]\n   bit: 4", words: ["rules[0].bit", "is not known"]),
     Refusal(yaml: "calibration: builtin", words: ["calibration is not a mapping"]),
     Refusal(yaml: "calibration: {samples: 0}", words: ["calibration.samples is 0"]),
     Refusal(yaml: "calibration: {length: 4}", words: ["calibration.length", "is not known"]),

@@ -18,6 +18,32 @@ import Testing
     #expect(QuantizationScheme.named(name) == nil)
   }
 
+  @Test func `there are integers of many sizes, with zero points and without`() {
+    for bits in QuantizationScheme.integerBits {
+      let (symmetric, asymmetric) = (
+        QuantizationScheme.integers(bits: bits), QuantizationScheme.integers(bits: bits, isSymmetric: false)
+      )
+      #expect(symmetric.name == "W\(bits)A16" && asymmetric.name == "W\(bits)A16_ASYM")
+      #expect(QuantizationScheme.all.contains(symmetric) && QuantizationScheme.all.contains(asymmetric))
+      #expect(symmetric.weights.format == .int(bits: bits) && asymmetric.weights.format == .int(bits: bits))
+      #expect(symmetric.weights.isSymmetric && !asymmetric.weights.isSymmetric)
+      #expect(asymmetric.weights.granularity == .perGroup(size: 128))
+      #expect(symmetric.weights.granularity == (bits == 8 ? .perChannel : .perGroup(size: 128)))
+    }
+    #expect(QuantizationScheme.integers(bits: 8) == .w8a16)
+  }
+
+  @Test func `other bits leave groups and zero points as they are`() {
+    typealias Scheme = QuantizationScheme
+    #expect(Scheme.w4a16Asymmetric.withBits(3) == .integers(bits: 3, isSymmetric: false))
+    #expect(Scheme.w4a16.withGroupSize(32).withBits(6) == .integers(bits: 6).withGroupSize(32))
+    #expect(Scheme.w4a16.withGroupSize(nil).withBits(5) == .integers(bits: 5).withGroupSize(nil))
+    #expect(Scheme.w4a16.withGroupSize(32).withBits(8) == .w8a16, "which has no groups")
+    #expect(Scheme.w8a16.withBits(4) == .w4a16, "a scale a row was not chosen")
+    #expect(Scheme.w4a16Asymmetric.withGroupSize(64).withBits(8)?.hasGroups == true)
+    for scheme in [Scheme.fp8, .fp8Block, .entropyCoded(bits: 4)] { #expect(scheme.withBits(4) == nil) }
+  }
+
   @Test func `names of presets differ`() {
     #expect(Set(QuantizationScheme.all.map(\.name)).count == QuantizationScheme.all.count)
   }
