@@ -11,8 +11,8 @@ struct Demo: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "The main job on the embedded model, report included.",
     discussion: """
-      Quantizes the pocket model (3.7 million parameters, trained for this project) with awq and with rtn to 4-bit \
-      integers, and to float8; verifies each on stories it was not calibrated with; and lets the 4-bit artifact tell \
+      Quantizes the pocket model (3.7 million parameters, trained for this project) to 4-bit integers by \
+      three methods, to entropy-coded integers of 4 and 3 bits, and to float8; verifies each on stories it was not calibrated with; and lets the 4-bit artifact tell \
       one. Writes into a folder, demo/ unless told otherwise.
       """)
 
@@ -26,10 +26,12 @@ struct Demo: ParsableCommand {
 
   /// What is tried: a title, a scheme, a method.
   private static let trials: [(String, Recipe)] = [
+    ("W4A16_ASYM g128 awq+gptq", recipe(.w4a16Asymmetric, .awqGPTQ)),
     ("W4A16_ASYM g128 awq", recipe(.w4a16Asymmetric, .awq)),
     ("W4A16_ASYM g128 rtn", recipe(.w4a16Asymmetric, .roundToNearest)),
-    ("W4A16_ASYM g32 awq", recipe(.w4a16Asymmetric.withGroupSize(32), .awq)),
-    ("FP8_DYNAMIC", recipe(.fp8Dynamic, .roundToNearest)),
+    ("EC 4 bits", recipe(.entropyCoded(bits: 8), .awqGPTQ)),
+    ("EC 3 bits", recipe(.entropyCoded(bits: 8), .awqGPTQ, rate: .bits(3))),
+    ("FP8_DYNAMIC gptq", recipe(.fp8Dynamic, .gptq)),
   ]
 
   func run() throws {
@@ -58,20 +60,20 @@ struct Demo: ParsableCommand {
     }
     progress.finish()
     show(rows)
-    try tell("\(output)/w4a16_asym-g128-awq.tar.zst")
+    try tell("\(output)/w4a16_asym-g128-awq+gptq.tar.zst")
   }
 
   private func show(_ rows: [(String, Report)]) {
     func pad(_ text: String, _ width: Int) -> String { text.padding(toLength: width, withPad: " ", startingAt: 0) }
     print(
-      pad("", 22) + pad("size", 10) + pad("perplexity", 12) + pad("increase (95 %)", 24) + pad("mean KL (95 %)", 26)
+      pad("", 27) + pad("size", 10) + pad("perplexity", 12) + pad("increase (95 %)", 24) + pad("mean KL (95 %)", 26)
         + "same top token")
     for (title, report) in rows {
       guard let accuracy = report.accuracy, let comparison = accuracy.comparison else { continue }
       let ratio = comparison.perplexityRatio
       let kl = comparison.divergence.mean
       print(
-        pad(title, 22) + pad(Output.size(report.size?.bytes ?? 0), 10)
+        pad(title, 27) + pad(Output.size(report.size?.bytes ?? 0), 10)
           + pad(Output.number(comparison.perplexity.value, 3), 12)
           + pad(
             "\(Output.percent(ratio.value - 1)) (\(Output.number((ratio.low ?? 1) * 100 - 100, 2))…\(Output.number((ratio.high ?? 1) * 100 - 100, 2)))",
@@ -82,7 +84,7 @@ struct Demo: ParsableCommand {
     }
     if let report = rows.first?.1, let accuracy = report.accuracy {
       print(
-        "full precision        \(Output.size(report.size?.referenceBytes ?? 0))   \(Output.number(accuracy.referencePerplexity.value, 3))"
+        "full precision             \(Output.size(report.size?.referenceBytes ?? 0))   \(Output.number(accuracy.referencePerplexity.value, 3))"
           + "  on \(accuracy.tokens) tokens of held-out stories")
     }
     print("reports: \(output)/*.report/report.html")
@@ -98,7 +100,8 @@ struct Demo: ParsableCommand {
     print(text)
   }
 
-  private static func recipe(_ scheme: QuantizationScheme, _ method: Method) -> Recipe {
-    Recipe(scheme: scheme, method: method, calibration: ["stories"], samples: 128, sequenceLength: 256)
+  private static func recipe(_ scheme: QuantizationScheme, _ method: Method, rate: Rate? = nil) -> Recipe {
+    Recipe(
+      scheme: scheme, method: method, rate: rate, calibration: ["stories"], samples: 128, sequenceLength: 256)
   }
 }
