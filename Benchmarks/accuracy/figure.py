@@ -6,7 +6,7 @@ from xml.sax.saxutils import escape
 import candidates as listed
 
 WIDTH, HEIGHT = 860, 520
-LEFT, RIGHT, TOP, BOTTOM = 66, 22, 66, 52
+LEFT, RIGHT, TOP, BOTTOM = 66, 22, 84, 52
 
 STYLE = """
 svg{--page:#ffffff;--ink:#1c2026;--muted:#5d6570;--line:#e6e4dc;--s0:#0065a8;--s1:#b87f00;--s2:#00875f;--s3:#b8528f;\
@@ -16,7 +16,7 @@ svg{--page:#ffffff;--ink:#1c2026;--muted:#5d6570;--line:#e6e4dc;--s0:#0065a8;--s
 .page{fill:var(--page)}text{fill:var(--muted)}.title{fill:var(--ink);font-size:16px;font-weight:600}
 .grid{stroke:var(--line);stroke-width:1}.curve{fill:none;stroke:var(--s0);stroke-width:2}
 .bound{stroke-width:1.2;opacity:.55}.name{font-size:11px}.own{fill:var(--ink);font-weight:600}
-.lead{stroke:var(--line);stroke-width:1}
+.lead{stroke:var(--line);stroke-width:1}.before{stroke:var(--s0);stroke-width:1.2;opacity:.45}
 """
 
 HUES = {
@@ -58,6 +58,10 @@ def write(rows, model, path):
     for row in rows:
         a, b = x(row["linear_bits"]), y(row["kl"]["value"])
         marks.append((a, b, row))
+        if row["packed_bits"] > row["linear_bits"] * 1.01 and row["kind"] != "EC":
+            before = x(min(row["packed_bits"], max(bits) + 0.5))
+            parts.append(f'<line class="before" x1="{a:.1f}" x2="{before:.1f}" y1="{b:.1f}" y2="{b:.1f}"/>')
+            parts.append(f'<line class="before" x1="{before:.1f}" x2="{before:.1f}" y1="{b - 4:.1f}" y2="{b + 4:.1f}"/>')
         colour = f"var(--s{HUES[row['tool']]})"
         bound = f'<line class="bound" stroke="{colour}" x1="{a:.1f}" x2="{a:.1f}" '
         parts.append(bound + f'y1="{y(row["kl"]["low"]):.1f}" y2="{y(row["kl"]["high"]):.1f}"/>')
@@ -97,7 +101,7 @@ def axes(x, y, first, last, low, high):
                     f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(value):.1f}" y2="{y(value):.1f}"/>')
                 parts.append(text(LEFT - 8, y(value) + 4, f"{value:.7f}".rstrip("0").rstrip("."), anchor="end"))
     parts.append(text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 14, "bits per weight of the linears, on disk", "", "middle"))
-    parts.append(text(LEFT - 44, TOP - 10, "mean KL, nats (log scale)"))
+    parts.append(text(LEFT - 44, TOP - 12, "mean KL, nats (log scale)"))
     return parts
 
 
@@ -152,4 +156,8 @@ def legend(rows):
         words = "quantize (this project)" if tool == listed.OURS else tool
         parts.append(text(at + 9, 46, words))
         at += 26 + 6.6 * len(words)
+    if any(row["tool"] == listed.OURS and row["kind"] != "EC" for row in rows):
+        parts.append(f'<line class="before" x1="{at - 4}" x2="{at + 16}" y1="42" y2="42"/>')
+        parts.append(f'<line class="before" x1="{at + 16}" x2="{at + 16}" y1="38" y2="46"/>')
+        parts.append(text(at + 22, 46, "ours before zstd"))
     return parts

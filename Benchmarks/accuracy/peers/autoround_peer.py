@@ -3,15 +3,15 @@
 usage: autoround_peer.py MODEL WINDOWS.json OUT sym|asym [ITERATIONS]
 """
 
-import glob
 import json
 import os
-import shutil
 import sys
 
 import torch
 from auto_round import AutoRound
 from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from hf_folder import decode_gptq, read_source, write_folder
 
 
 def main():
@@ -34,11 +34,23 @@ def main():
         device_map="cpu",
         seed=42,
     )
-    rounder.quantize_and_save(out, format="auto_gptq" if symmetry == "sym" else "auto_awq")
-    # Some versions write a folder inside the one they are given.
-    for nested in glob.glob(os.path.join(out, "*", "config.json")):
-        for name in os.listdir(os.path.dirname(nested)):
-            shutil.move(os.path.join(os.path.dirname(nested), name), os.path.join(out, name))
+    if symmetry == "asym":
+        rounder.quantize_and_save(out, format="auto_awq")
+        return
+    exported = out + "-exported"
+    rounder.quantize_and_save(exported, format="auto_gptq")
+    decode(source, exported, out)
+
+
+def decode(source, exported, out):
+    """Writes the float32 folder that is judged; AutoRound's negative scales are why it is needed."""
+    weights, linear_bytes = decode_gptq(exported)
+    tensors = read_source(source)
+    write_folder(source, out, tensors, weights)
+    rest = sum(tensor.numel() * 2 for name, tensor in tensors.items() if name not in weights)
+    sizes = {"linear_bytes": linear_bytes, "file_bytes": linear_bytes + rest, "embedding": "BF16"}
+    with open(os.path.join(out, "sizes.json"), "w") as file:
+        json.dump(sizes, file)
 
 
 if __name__ == "__main__":  # It may start processes, which import this file again.

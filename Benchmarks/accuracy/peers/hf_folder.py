@@ -34,3 +34,29 @@ def write_folder(model, out, source, weights):
         if os.path.exists(os.path.join(model, name)):
             shutil.copy(os.path.join(model, name), out)
             os.chmod(os.path.join(out, name), 0o644)
+
+
+def unpack(words, axis):
+    """The eight 4-bit fields of each int32 along an axis, lowest first."""
+    fields = torch.stack([(words >> shift) & 15 for shift in range(0, 32, 4)], dim=axis + 1)
+    return fields.flatten(axis, axis + 1)
+
+
+def decode_gptq(folder):
+    """Weights of an AutoGPTQ folder of 4 bits, and the bytes of their codes, scales and zero points.
+
+    `quantize` refuses scales that are not positive; AutoRound's symmetric ones are negative where the weight of the
+    largest magnitude in a group is positive, so that it gets the code -8 that has no partner.
+    """
+    stored = read_source(folder)
+    weights, bytes_ = {}, 0
+    for name in [name[: -len(".qweight")] for name in stored if name.endswith(".qweight")]:
+        codes, zeros = unpack(stored[name + ".qweight"], 0), unpack(stored[name + ".qzeros"], 1)
+        scales = stored[name + ".scales"].to(torch.float32)
+        columns, groups = codes.shape[0], scales.shape[0]
+        group = stored[name + ".g_idx"].long() if name + ".g_idx" in stored else (
+            torch.arange(columns) // (columns // groups))
+        # The layout stores zero points less one.
+        weights[name + ".weight"] = ((codes - (zeros[group] + 1)).to(torch.float32) * scales[group]).T.contiguous()
+        bytes_ += 4 * (stored[name + ".qweight"].numel() + stored[name + ".qzeros"].numel()) + 2 * scales.numel()
+    return weights, bytes_

@@ -26,14 +26,19 @@ with open(windows) as file:
 
 
 class Logits(torch.nn.Module):
-    """Token ids to logits, nothing else."""
+    """Token ids to logits, nothing else; the causal mask is given, for the one transformers makes cannot be traced."""
 
-    def __init__(self, model):
+    def __init__(self, model, length):
         super().__init__()
         self.model = model
+        mask = torch.full((length, length), torch.finfo(torch.float32).min).triu(1)
+        self.register_buffer("mask", mask[None, None], persistent=False)
+        self.register_buffer("positions", torch.arange(length)[None], persistent=False)
 
     def forward(self, input_ids):
-        return self.model(input_ids=input_ids, use_cache=False).logits
+        return self.model(
+            input_ids=input_ids, attention_mask=self.mask, position_ids=self.positions, use_cache=False
+        ).logits
 
 
 def load(folder):
@@ -67,7 +72,8 @@ def evaluate(core, values):
 
 def main():
     with torch.no_grad():
-        graph = ov.convert_model(Logits(load(source)), example_input=torch.from_numpy(windows[0]))
+        ids = torch.from_numpy(windows[0])
+        graph = ov.convert_model(Logits(load(source), ids.shape[1]), example_input={"input_ids": ids})
     dataset = nncf.Dataset(windows, lambda ids: {graph.inputs[0].get_any_name(): ids})
     parts = method.split("+")
     data = {} if method == "rtn" else dict(dataset=dataset, subset_size=len(windows))
@@ -118,10 +124,10 @@ def main():
     print("linears", len(weights), "constants", kinds, "largest difference of logits", error)
     if error > 0.02:
         raise SystemExit("the decoded weights do not compute what the compressed graph computes")
-    ov.save_model(graph, os.path.join(out + ".partial", "openvino_model.xml"), compress_to_fp16=True)
+    rest = sum(tensor.numel() * 2 for name, tensor in tensors.items() if name not in weights)
     sizes = {
         "linear_bytes": linear_bytes,
-        "file_bytes": os.path.getsize(os.path.join(out + ".partial", "openvino_model.bin")),
+        "file_bytes": linear_bytes + rest,
         "embedding": "F16",
         "types": kinds,
     }
