@@ -155,7 +155,7 @@ def legend(rows):
         parts.append(f'<circle cx="{at}" cy="42" r="4" fill="{fill}" stroke="var(--s{HUES[tool]})" stroke-width="1.8"/>')
         words = "quantize (this project)" if tool == listed.OURS else tool
         parts.append(text(at + 9, 46, words))
-        at += 26 + 6.6 * len(words)
+        at += 30 + 6.9 * len(words)
     if any(row["tool"] == listed.OURS and row["kind"] != "EC" for row in rows):
         parts.append(f'<line class="before" x1="{at - 4}" x2="{at + 16}" y1="42" y2="42"/>')
         parts.append(f'<line class="before" x1="{at + 16}" x2="{at + 16}" y1="38" y2="46"/>')

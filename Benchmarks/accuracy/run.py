@@ -186,8 +186,8 @@ def main():
         for candidate in everyone:
             if not any(fnmatch.fnmatch(candidate.name, pattern) for pattern in options.only):
                 continue
-            reason = listed.SKIPPED.get((model_name(model), candidate.kind))
-            if reason is not None and candidate.tool != listed.OURS:
+            skipped = {(model_name(model), candidate.kind), (model_name(model), candidate.tool)} & set(listed.SKIPPED)
+            if skipped and candidate.tool != listed.OURS:
                 continue
             try:
                 row = bench.row(model, candidate)

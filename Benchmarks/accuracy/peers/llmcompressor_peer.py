@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from llmcompressor import oneshot
 from llmcompressor.modifiers.quantization import GPTQModifier, QuantizationModifier
-from llmcompressor.modifiers.transform.awq import AWQModifier
+from llmcompressor.modifiers.transform.awq import AWQMapping, AWQModifier
 from llmcompressor.pipelines.cache import IntermediatesCache
 
 parser = argparse.ArgumentParser()
@@ -29,6 +29,31 @@ if not torch.accelerator.is_available():
     # AWQ of this version pins what it caches, which a machine without an accelerator refuses.
     IntermediatesCache.pin_memory = lambda self, *rest, **named: None
 
+
+
+def awq(config):
+    """AWQ with the pairs this version lists for the architecture, but for those it cannot match.
+
+    For DeepSeek-V3 it wants a router in every layer, which the leading dense layers lack; so they get their own pair.
+    """
+    dense = getattr(config, "first_k_dense_replace", 0)
+    if config.model_type != "deepseek_v3" or dense == 0:
+        return AWQModifier()
+    first = "|".join(str(index) for index in range(dense))
+    rest = "|".join(str(index) for index in range(dense, config.num_hidden_layers))
+    dense, sparse = rf"re:.*layers\.({first})\.", rf"re:.*layers\.({rest})\."
+    return AWQModifier(mappings=[
+        AWQMapping("re:.*input_layernorm$", ["re:.*(q|q_a)_proj$", "re:.*kv_a_proj_with_mqa$"]),
+        AWQMapping("re:.*q_a_layernorm$", ["re:.*q_b_proj$"]),
+        AWQMapping("re:.*kv_a_layernorm$", ["re:.*kv_b_proj$"]),
+        AWQMapping(dense + "post_attention_layernorm$", [dense + r"mlp\.gate_proj$", dense + r"mlp\.up_proj$"]),
+        AWQMapping(
+            sparse + "post_attention_layernorm$",
+            [sparse + r"mlp\.gate$", sparse + "mlp.*gate_proj$", sparse + "mlp.*up_proj$"]),
+        AWQMapping("re:.*up_proj$", ["re:.*down_proj$"]),
+    ])
+
+
 with open(options.windows) as file:
     windows = json.load(file)
 length = max(map(len, windows))
@@ -36,8 +61,8 @@ model = AutoModelForCausalLM.from_pretrained(options.model, dtype=getattr(torch,
 common = dict(targets=["Linear"], scheme=options.scheme, ignore=["lm_head"])
 recipe = {
     "rtn": lambda: [QuantizationModifier(**common)],
-    "awq": lambda: [AWQModifier(), QuantizationModifier(**common)],
-    "awq+gptq": lambda: [AWQModifier(), GPTQModifier(**common)],
+    "awq": lambda: [awq(model.config), QuantizationModifier(**common)],
+    "awq+gptq": lambda: [awq(model.config), GPTQModifier(**common)],
     "gptq": lambda: [GPTQModifier(**common)],
 }[options.method]()
 if options.method == "rtn":
