@@ -27,13 +27,17 @@ def ours(name, label, kind, options):
 
 
 OUR_CANDIDATES = [
-    ours("w4-g128-rtn", "W4 g128 RTN", "W4 g128", "--scheme W4A16_ASYM --method rtn --group-size 128"),
-    ours("w4-g128-awq", "W4 g128 AWQ", "W4 g128", "--scheme W4A16_ASYM --method awq --group-size 128"),
-    ours("w4-g32-rtn", "W4 g32 RTN", "W4 g32", "--scheme W4A16_ASYM --method rtn --group-size 32"),
-    ours("w4-g32-awq", "W4 g32 AWQ", "W4 g32", "--scheme W4A16_ASYM --method awq --group-size 32"),
+    *(
+        ours(
+            f"w4-g{group}-{method.replace('+', '-')}", f"W4 g{group} {name}", f"W4 g{group}",
+            f"--scheme W4A16_ASYM --method {method} --group-size {group}")
+        for group in (128, 32)
+        for method, name in (("rtn", "RTN"), ("awq", "AWQ"), ("gptq", "GPTQ"), ("awq+gptq", "AWQ+GPTQ"))
+    ),
     ours("w8", "W8 per channel", "W8", "--scheme W8A16 --method rtn"),
     ours("fp8-dynamic", "FP8_DYNAMIC", "FP8_DYNAMIC", "--scheme FP8_DYNAMIC"),
     ours("fp8-block", "FP8_BLOCK", "FP8_BLOCK", "--scheme FP8_BLOCK"),
+    *(ours(f"ec-{bits}", f"EC {bits}", "EC", f"--scheme EC --bits {bits}") for bits in (2.5, 3, 3.5, 4, 4.5, 5, 5.5, 6)),
 ]
 
 LLM_COMPRESSOR, AUTOROUND, GPTQMODEL, NNCF, LLAMA_CPP = "llm-compressor", "AutoRound", "GPTQModel", "NNCF", "llama.cpp"
