@@ -3,8 +3,10 @@
 usage: autoround_peer.py MODEL WINDOWS.json OUT sym|asym [ITERATIONS]
 """
 
+import glob
 import json
 import os
+import shutil
 import sys
 
 import torch
@@ -36,10 +38,20 @@ def main():
     )
     if symmetry == "asym":
         rounder.quantize_and_save(out, format="auto_awq")
+        lift(out)
         return
     exported = out + "-exported"
     rounder.quantize_and_save(exported, format="auto_gptq")
+    lift(exported)
     decode(source, exported, out)
+
+
+def lift(folder):
+    """Moves the export up where this version made a folder of its own inside the one it was given."""
+    for nested in glob.glob(os.path.join(folder, "*", "config.json")):
+        for name in os.listdir(os.path.dirname(nested)):
+            shutil.move(os.path.join(os.path.dirname(nested), name), os.path.join(folder, name))
+        os.rmdir(os.path.dirname(nested))
 
 
 def decode(source, exported, out):
