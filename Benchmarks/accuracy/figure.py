@@ -112,9 +112,20 @@ def names(marks, curve):
         for step in range(9):
             a, b = a0 + (a1 - a0) * step / 8, b0 + (b1 - b0) * step / 8
             taken.append((a - 2, b - 2, a + 2, b + 2))
+    taken += [(a, b - 2, a + 60, b + 2) for a, b, row in marks if row["tool"] == listed.OURS and row["kind"] != "EC"]
+    best = {}
+    for _, _, row in marks:
+        key = (row["tool"], row["kind"])
+        if key not in best or row["kl"]["value"] < best[key]["kl"]["value"]:
+            best[key] = row
     parts = []
     for a, b, row in sorted(marks, key=lambda one: one[1]):
         words = row["label"]
+        if row["kind"].startswith("W4"):
+            # So many stand at one place that only the best of each tool is named; the others say it under the pointer.
+            if best[row["tool"], row["kind"]] is not row:
+                continue
+            words = words.replace(" asym", "").replace(" sym", "")
         width = 6.0 * len(words)
         spot = None
         for far in (8, 16, 28, 42, 58, 76, 96, 120):

@@ -61,8 +61,9 @@ def linear_table(rows):
     ]
     for row in sorted(rows, key=lambda row: (-row["linear_bits"], row["kl"]["value"])):
         kl = row["kl"]
+        packed = "–" if row["kind"] == "EC" else f"{row['packed_bits']:.3f}"
         lines.append(
-            f"| {who(row)} | {row['linear_bits']:.3f} | {row['packed_bits']:.3f} | {kl['value']:.5f} "
+            f"| {who(row)} | {row['linear_bits']:.3f} | {packed} | {kl['value']:.5f} "
             f"| {kl['low']:.5f}–{kl['high']:.5f} | {percent(row['perplexity_ratio']['value'] - 1, 2)} "
             f"| {100 * row['top1']['value']:.2f} % |")
     return "\n".join(lines)
