@@ -67,8 +67,8 @@ public struct LayerQuantizer: Sendable {
     // Linears that read the same input may have groups of different sizes; the first one's count.
     let readers = layer.layout.linears.filter { $0.reads == linear.reads && $0.expert == linear.expert }
     let sizes = readers.compactMap { reader -> Int? in
-      guard let weights = schemes[reader.name]?.weights, methods[reader.name]?.searchesScales ?? false,
-        case .int(let bits) = weights.format, bits < 8
+      guard let weights = schemes[reader.name]?.weights, methods[reader.name] ?? .roundToNearest != .roundToNearest,
+        weights.granularity != .perRowAndColumn, case .int(let bits) = weights.format, bits < 8
       else { return nil }
       let grid = ScaleGrid(
         weights.granularity, outFeatures: reader.outFeatures, inFeatures: reader.inFeatures)

@@ -178,7 +178,9 @@ import Testing
   @Test func `one scheme for all is said the short way`() throws {
     let bench = try Workbench()
     let plan = try bench.run(bench.recipe(.fp8Dynamic)).plan
-    #expect(plan.quantization.groups.map(\.targets) == [["Linear"]] && plan.quantization.ignore == ["lm_head"])
+    let groups = try #require(plan.quantization["config_groups"]?.objectValue)
+    #expect(groups.members.map { $0.value["targets"]?.arrayValue?.compactMap(\.stringValue) } == [["Linear"]])
+    #expect(plan.quantization["ignore"]?.arrayValue?.compactMap(\.stringValue) == ["lm_head"])
   }
 
   @Test func `files beside the weights travel byte for byte, and foreign ones stay`() throws {
