@@ -33,6 +33,8 @@ struct BlockSearch {
   let statistics: (String) -> InputStatistics
   /// What a linear reads on held-out text, where that was kept.
   let heldOutInput: (String) -> Matrix?
+  /// Whether scales are fitted to the codes; not worth it where all is rounded once more.
+  var refits = true
   /// The block's output on held-out text.
   let output: (DecoderLayer) throws(ModelError) -> Matrix
 
@@ -168,7 +170,8 @@ struct BlockSearch {
     guard weight.scheme != nil, let first = initial[name] else { return nil }
     let seen = statistics(name)
     if let choice = factors.choice(reads, seen, heldOut: heldOutInput(name), weight: first) {
-      return weight.rounded(weight.scaled, factor: choice.factor, channelFactors: weight.columnFactors)
+      return weight.rounded(
+        weight.scaled, factor: choice.factor, channelFactors: weight.columnFactors, refits: refits)
     }
     // Steps of entropy-coded columns follow their inputs, also where nothing is known of how those go together.
     guard weight.coding != nil else { return nil }

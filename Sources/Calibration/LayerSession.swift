@@ -14,6 +14,7 @@ public final class LayerSession {
   let quota: Int
   private var finished: Set<LayerBlock> = []
   private var mixture: MixtureSession?
+  private var hasPassedErrorsOn = false
   var result = QuantizedBlock()
   var maxima: [String: Float] = [:]
 
@@ -74,7 +75,13 @@ public final class LayerSession {
   public func finish() throws(ModelError) {
     guard states != nil else { return }
     for block in layer.configuration.blocks { try run(block) }
-    try mixture?.finish(in: self)
+    guard let mixture else { return }
+    try mixture.finish(in: self)
+    guard let quantized = states?.quantized, !hasPassedErrorsOn else { return }
+    // What experts lose is not passed on: behind a quantized router other experts would see other tokens.
+    hasPassedErrorsOn = true
+    try layer.advance(quantized.search, through: .feedForward, tables: tables)
+    try layer.advance(quantized.heldOut, through: .feedForward, tables: tables)
   }
 
   /// The block that a module belongs to: everything that comes before the feed-forward's first module is attention's.
@@ -129,7 +136,7 @@ public final class LayerSession {
       biases[name] = linear.bias
     }
     let (tables, seen, judged) = (tables, statistics, inputs)
-    let search = BlockSearch(
+    var search = BlockSearch(
       quantizer: quantizer, names: names, folds: quantizer.folds { $0.block == block }, initial: initial,
       biases: biases, norms: [:],
       statistics: { [self] in seen[reads($0)] ?? InputStatistics(channels: 0, groupSize: 0) },
@@ -137,6 +144,7 @@ public final class LayerSession {
       output: { (layer: DecoderLayer) throws(ModelError) in
         try layer.delta(block, of: heldOut, sequences: sequences, tables: tables)
       })
+    search.refits = states.quantized == nil
     var found = try search.run()
     if let quantized = states.quantized, let before {
       let rounding = PropagatedRounding(

@@ -15,7 +15,7 @@ final class MomentFactors {
   }
 
   /// Values of ρ that are tried; 1 would be no feedback at all.
-  static let shrinkages: [Float] = [0.03, 0.1, 0.3]
+  static let shrinkages: [Float] = [0.01, 0.03, 0.1, 0.3]
   static let sampledRows = 64
   private static let fewestTokens = 32
   private var choices: [String: Choice?] = [:]

@@ -8,8 +8,9 @@ public struct EntropyCoding: Hashable, Sendable {
   public var step: Float
   /// Further columns of codes that the plan leaves room for.
   public var splitColumns: Int
-  /// How much an error in each output weighs, as the factor of the error; `nil` where all weigh the same. Rows have
-  /// their steps divided by it.
+  /// How much an error in each output weighs, as the factor of the error.
+  ///
+  /// `nil` where all weigh the same. Rows have their steps divided by it.
   public var rowWeights: [Float]?
 
   /// A step, above 0, and room for columns whose integers exceed a code.

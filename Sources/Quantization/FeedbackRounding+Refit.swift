@@ -9,7 +9,7 @@ extension FeedbackRounding {
   ///
   /// - Parameter rounds: how often scales are fitted.
   public static func refitted(
-    _ tensor: QuantizedTensor, _ weight: WeightRows, factor: MomentFactor, channelFactors: [Float]?, rounds: Int = 2
+    _ tensor: QuantizedTensor, _ weight: WeightRows, factor: MomentFactor, channelFactors: [Float]?, rounds: Int = 1
   ) -> QuantizedTensor {
     var result = rounded(tensor, weight, factor: factor, channelFactors: channelFactors)
     guard case .int = tensor.quantization.format, tensor.grid.rowsPerScale == 1 else { return result }

@@ -23,7 +23,7 @@ import Testing
       #expect(plans.count == (tied ? 15 : 16))
       for (name, plan) in plans {
         #expect((plan.scheme == nil) == ["lm_head", "model.embed_tokens"].contains(name), "\(name)")
-        #expect(plan.scheme == nil || plan.method == .awq)
+        #expect(plan.scheme == nil || plan.method == .awqGPTQ)
       }
     }
   }
@@ -42,14 +42,14 @@ import Testing
     #expect(plans["model.layers.0.mlp.up_proj"]?.scheme == .fp8Block)
     #expect(plans["model.layers.1.mlp.down_proj"]?.scheme == nil)
     #expect(plans["model.layers.1.mlp.gate_proj"]?.scheme == .w8a16)
-    #expect(plans["model.layers.1.mlp.up_proj"]?.method == .awq)
+    #expect(plans["model.layers.1.mlp.up_proj"]?.method == .awqGPTQ)
   }
 
   @Test func `a rule's method holds where its scheme does`() throws {
     let plans = try Self.plans(
       Recipe(rules: [.init(targets: ["re:.*v_proj"], scheme: .w4a16, method: .roundToNearest)]))
     #expect(plans["model.layers.0.self_attn.v_proj"]?.method == .roundToNearest)
-    #expect(plans["model.layers.0.self_attn.k_proj"]?.method == .awq)
+    #expect(plans["model.layers.0.self_attn.k_proj"]?.method == .awqGPTQ)
   }
 
   @Test func `a pattern must match the whole name`() throws {

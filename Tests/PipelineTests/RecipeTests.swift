@@ -62,7 +62,7 @@ import Testing
   @Test func `what is left out is as without a file`() throws {
     let recipe = try Recipe(yaml: "ignore: []", file: "recipe.yaml")
     #expect(recipe.json == Recipe().json)
-    #expect(recipe.scheme == .w4a16Asymmetric && recipe.method == .awq && recipe.samples == 128)
+    #expect(recipe.scheme == .w4a16Asymmetric && recipe.method == .awqGPTQ && recipe.samples == 128)
   }
 
   @Test func `a recipe as it is stored in an artifact is read back as the same recipe`() throws {
