@@ -35,9 +35,9 @@ OUR_CANDIDATES = [
         for method, name in (("rtn", "RTN"), ("awq", "AWQ"), ("gptq", "GPTQ"), ("awq+gptq", "AWQ+GPTQ"))
     ),
     ours("w8", "W8 per channel", "W8", "--scheme W8A16 --method rtn"),
-    ours("fp8-dynamic", "FP8_DYNAMIC", "FP8_DYNAMIC", "--scheme FP8_DYNAMIC"),
-    ours("fp8-block", "FP8_BLOCK", "FP8_BLOCK", "--scheme FP8_BLOCK"),
-    *(ours(f"ec-{bits}", f"EC {bits}", "EC", f"--scheme EC --bits {bits}") for bits in (2.5, 3, 3.5, 4, 4.5, 5, 5.5, 6)),
+    ours("fp8-dynamic", "FP8_DYNAMIC GPTQ", "FP8_DYNAMIC", "--scheme FP8_DYNAMIC --method gptq"),
+    ours("fp8-block", "FP8_BLOCK GPTQ", "FP8_BLOCK", "--scheme FP8_BLOCK --method gptq"),
+    *(ours(f"ec-{bits}", f"EC {bits}", "EC", f"--scheme EC --bits {bits}") for bits in (2.5, 3, 3.5, 4, 5, 6)),
 ]
 
 LLM_COMPRESSOR, AUTOROUND, GPTQMODEL, NNCF, LLAMA_CPP = "llm-compressor", "AutoRound", "GPTQModel", "NNCF", "llama.cpp"

@@ -96,7 +96,8 @@ class Bench:
     def verify(self, model, path):
         command = [
             self.options.quantize, "verify", self.folder(model), path, "--text", self.held, "--tokens",
-            str(self.options.tokens), "--verify-seqlen", "256", "--json", "--quiet"]
+            str(self.options.tokens), "--verify-seqlen", "256",
+            "--float-activations", "--json", "--quiet"]
         report = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
         return {
             "kl": report["kl"]["mean"],
