@@ -30,7 +30,7 @@ public struct RateCurve: Sendable {
     let (sample, own) = (prepared.source.matrix(), prepared.coding?.rowWeights)
     rowWeights = weight.coding?.rowWeights
     let outFeatures = weight.source.outFeatures
-    let middle = Self.middleStep(sample, factor)
+    let middle = Self.middleStep(sample, deviations: factor.conditionalDeviations)
     weights = outFeatures * weight.source.inFeatures
     points = Self.octaves.map { octave in
       let step = middle * Float(MathFunctions.power(2, octave))
@@ -45,9 +45,8 @@ public struct RateCurve: Sendable {
   private static let octaves = stride(from: 3, through: -5, by: -0.5).map(\.self)
 
   /// A step of about three and a half bits a weight: a column of deviation σ takes log2(σ·ℓ / c) + 2.05 bits.
-  static func middleStep(_ sample: Matrix, _ factor: MomentFactor) -> Float {
+  static func middleStep(_ sample: Matrix, deviations: [Float]) -> Float {
     var (sum, count) = (0.0, 0)
-    let deviations = factor.conditionalDeviations
     for column in 0..<sample.columns {
       let square = (0..<sample.rows).reduce(Float(0)) { $0 + sample[$1, column] * sample[$1, column] }
       let spread = (square / Float(max(1, sample.rows))).squareRoot() * deviations[column]
@@ -110,11 +109,7 @@ public struct LayerSurvey {
     try layer(states.search, tables: tables) { name, input, output in
       statistics[name]?.add(input)
       guard quantizer.codings[name] != nil else { return }
-      var sums = outputs[name] ?? [Double](repeating: 0, count: output.columns)
-      for row in 0..<output.rows {
-        for (column, value) in output.row(row).enumerated() { sums[column] += Double(value * value) }
-      }
-      outputs[name] = sums
+      Self.addSquares(of: output, to: &outputs[name, default: [Double](repeating: 0, count: output.columns)])
     }
     let rowWeights = try rowWeights(statistics, outputs)
     try layer(states.heldOut, tables: tables) { name, input, _ in
@@ -125,14 +120,21 @@ public struct LayerSurvey {
     for linear in linears where quantizer.codings[linear.name] != nil {
       guard let seen = statistics[linear.reads] else { continue }
       var weight = quantizer.initial(try layer.linear(linear.name), linear.name)
-      let alone = MomentFactor(uncorrelated: seen.squares.map { $0.squareRoot() })
+      let deviations = seen.squares.map { $0.squareRoot() }
       let sample = weight.sampled(weight.sampledRows(MomentFactors.sampledRows)).source.matrix()
-      weight.coding?.step = RateCurve.middleStep(sample, alone)
+      weight.coding?.step = RateCurve.middleStep(sample, deviations: deviations)
       weight.coding?.rowWeights = rowWeights[linear.name]
       let choice = factors.choice(linear.reads, seen, heldOut: inputs[linear.reads], weight: weight)
-      curves[linear.name] = RateCurve(weight, factor: choice?.factor ?? alone)
+      curves[linear.name] = RateCurve(weight, factor: choice?.factor ?? MomentFactor(uncorrelated: deviations))
     }
     return curves
+  }
+
+  /// Adds the squares of each column.
+  private static func addSquares(of matrix: Matrix, to sums: inout [Double]) {
+    for row in 0..<matrix.rows {
+      for (column, value) in matrix.row(row).enumerated() { sums[column] += Double(value * value) }
+    }
   }
 
   /// How much an error in each output of a linear weighs in what reads it, for linears whose outputs another reads
@@ -151,9 +153,7 @@ public struct LayerSurvey {
       else { continue }
       let weight = try quantizer.layer.linear(reader).rows.matrix()
       var norms = [Double](repeating: 0, count: weight.columns)
-      for row in 0..<weight.rows {
-        for (column, value) in weight.row(row).enumerated() { norms[column] += Double(value * value) }
-      }
+      Self.addSquares(of: weight, to: &norms)
       let tokens = max(1, seen.weight)
       var importance = [Double](repeating: 0, count: energies.count)
       for (channel, square) in seen.squares.enumerated() {
