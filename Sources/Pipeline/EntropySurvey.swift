@@ -68,6 +68,19 @@ public struct EntropySurvey: Sendable {
       throw PipelineError.doesNotFit(
         "what is not coded takes about \(allocation.otherBytes) bytes already; a target of \(bytes) cannot be reached")
     }
-    return allocation.codings(allocation.base(for: rate)).mapValues { ($0.scheme, $0.coding) }
+    let base = allocation.base(for: rate)
+    // Coarser than the coarsest step that was measured, next to nothing is left of a model; nobody means that.
+    let found = allocation.expected(base)
+    let isReached: Bool =
+      switch rate {
+      case .bits(let bits): found.bits <= bits + 0.05
+      case .bytes(let bytes): found.bytes <= 1.01 * Double(bytes) && found.bits >= 1
+      case .divergence: true
+      }
+    guard isReached else {
+      throw PipelineError.doesNotFit(
+        "the linears of this model cannot be coded so coarsely: at least \(Int(found.bytes)) bytes are left in all")
+    }
+    return allocation.codings(base).mapValues { ($0.scheme, $0.coding) }
   }
 }

@@ -52,6 +52,8 @@ import Testing
   @Test func `a target below what is not coded is refused`() throws {
     let bench = try Workbench()
     #expect(throws: PipelineError.self) { try bench.quantize(Self.recipe(bench, .bytes(1000))) }
+    let smallest = try bench.quantize(Self.recipe(bench, .bits(2.5)), to: "one.tar.zst").summary.byteCount
+    #expect(throws: PipelineError.self) { try bench.quantize(Self.recipe(bench, .bytes(smallest / 3))) }
     #expect(!bench.folder.has("out.tar.zst"))
   }
 
