@@ -8,6 +8,7 @@
 #include "FeedbackRounding.h"
 #include "FloatScales.h"
 #include "InstructionSets.h"
+#include "IntegerProduct.h"
 #include "LogProbabilities.h"
 #include "QuantizedProduct.h"
 #include "RoundToNearest.h"
