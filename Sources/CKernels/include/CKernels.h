@@ -10,6 +10,7 @@
 #include "InstructionSets.h"
 #include "IntegerProduct.h"
 #include "LogProbabilities.h"
+#include "MachineLimits.h"
 #include "QuantizedProduct.h"
 #include "RoundToNearest.h"
 
