@@ -26,7 +26,9 @@ static int has_avx2(void) {
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
 }
 
-static int has_vnni(void) {
+static int has_avxvnni(void) { return has_avx2() && __builtin_cpu_supports("avxvnni"); }
+
+static int has_avx512vnni(void) {
   __builtin_cpu_init();
   return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl")
       && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni");
@@ -61,8 +63,10 @@ const ck_integer_kernels *ck_integer_table(int index) {
       return has_avx2() ? &ck_integer_avx2 : NULL;
     case 2:
       return has_avx2() ? &ck_integer_avx512_on_avx2 : NULL;
+    case 7:
+      return has_avxvnni() ? &ck_integer_avxvnni : NULL;
     case 3:
-      return has_vnni() ? &ck_integer_avx512 : NULL;
+      return has_avx512vnni() ? &ck_integer_avx512 : NULL;
 #elif defined(__aarch64__)
     case 4:
       return &ck_integer_neon;
@@ -80,8 +84,8 @@ const ck_integer_kernels *ck_integer_kernels_of(int isa) {
   // Best first. AVX-512 without VNNI multiplies bytes as AVX2 does.
   static const int candidates[ck_isa_count][3] = {
       [ck_isa_portable] = {0, 0, 0},
-      [ck_isa_avx2] = {1, 1, 1},
-      [ck_isa_avx512] = {3, 1, 1},
+      [ck_isa_avx2] = {7, 1, 1},
+      [ck_isa_avx512] = {3, 7, 1},
       [ck_isa_neon] = {6, 5, 4},
       [ck_isa_avx512_on_avx2] = {2, 2, 2},
   };

@@ -7,6 +7,7 @@
 extern const ck_integer_kernels ck_integer_portable;
 #if defined(__x86_64__)
 extern const ck_integer_kernels ck_integer_avx2;
+extern const ck_integer_kernels ck_integer_avxvnni;
 extern const ck_integer_kernels ck_integer_avx512;
 extern const ck_integer_kernels ck_integer_avx512_on_avx2;
 #elif defined(__aarch64__)

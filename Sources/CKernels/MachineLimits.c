@@ -31,25 +31,29 @@ enum { chains = 12 };
 CK_LIMIT(avx2_float, "avx2,fma", __m256, "x", sums[i] = _mm256_fmadd_ps(sums[i], a, b))
 CK_LIMIT(avx2_uint4, "avx2", __m256i, "x", sums[i] = _mm256_add_epi16(sums[i], _mm256_maddubs_epi16(a, b)))
 CK_LIMIT(avx2_int8, "avx2", __m256i, "x", sums[i] = _mm256_add_epi32(sums[i], _mm256_madd_epi16(a, b)))
+CK_LIMIT(avx2_dot, "avx2,avxvnni", __m256i, "x", sums[i] = _mm256_dpbusd_avx_epi32(sums[i], a, b))
 CK_LIMIT(avx512_float, "avx512f", __m512, "v", sums[i] = _mm512_fmadd_ps(sums[i], a, b))
 CK_LIMIT(avx512_dot, "avx512f,avx512vnni", __m512i, "v", sums[i] = _mm512_dpbusd_epi32(sums[i], a, b))
 
 double ck_run_limit(int isa, ck_limit limit, size_t rounds) {
   if (!ck_isa_available(isa) || isa == ck_isa_portable) return 0;
-  int wide = isa == ck_isa_avx512, has_dots = wide && ck_integer_kernels_of(isa) == &ck_integer_avx512;
+  int wide = isa == ck_isa_avx512;
   double steps = (double)rounds * chains;
-  switch (limit) {
-    case ck_limit_float:
-      (wide ? avx512_float : avx2_float)(rounds);
-      return steps * (wide ? 16 : 8);
-    case ck_limit_uint4:
-      (has_dots ? avx512_dot : avx2_uint4)(rounds);
-      return steps * (has_dots ? 64 : 32);
-    case ck_limit_int8:
-      (has_dots ? avx512_dot : avx2_int8)(rounds);
-      return steps * (has_dots ? 64 : 16);
+  if (limit == ck_limit_float) {
+    (wide ? avx512_float : avx2_float)(rounds);
+    return steps * (wide ? 16 : 8);
   }
-  return 0;
+  const ck_integer_kernels *kernels = ck_integer_kernels_of(isa);
+  if (kernels == &ck_integer_avx512) {
+    avx512_dot(rounds);
+    return steps * 64;
+  }
+  if (kernels == &ck_integer_avxvnni) {
+    avx2_dot(rounds);
+    return steps * 32;
+  }
+  (limit == ck_limit_uint4 ? avx2_uint4 : avx2_int8)(rounds);
+  return steps * (limit == ck_limit_uint4 ? 32 : 16);
 }
 
 #elif defined(__aarch64__)
