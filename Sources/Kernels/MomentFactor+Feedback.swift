@@ -14,7 +14,6 @@ extension MomentFactor {
     package var cellCount: Int
     /// A factor of each channel's scale; `nil` for ones.
     package var gains: [Float]?
-    package var deadZone: Float = 0
     /// √H_jj of each channel, after folding.
     package var deviations: [Float]
 
@@ -61,7 +60,7 @@ extension MomentFactor {
               var tile = ck_feedback_tile(
                 kind: grid.kind, lowest: grid.lowest, highest: grid.highest, rows: rows, places: channels,
                 weights: lined, scales: scales, zeros: zeros, cells: grid.cellCount, cell: cells.baseAddress,
-                gains: gains, deviations: deviations.baseAddress, dead_zone: grid.deadZone, owed: owed,
+                gains: gains, deviations: deviations.baseAddress, owed: owed,
                 errors: errors, codes: placed)
               walk(&tile)
             }
@@ -79,13 +78,12 @@ extension MomentFactor {
 
   private func walk(_ tile: inout ck_feedback_tile) {
     MatrixProduct.singleThreaded
-    let l = factor.bytes.assumingMemoryBound(to: Float.self).baseAddress
-    guard let l else { return }
+    let l = lower
     var last = channels
     while last > 0 {
       let first = max(0, last - Self.block)
       ck_feedback_block(&tile, l, first, last)
-      if first > 0, !isDiagonal {
+      if first > 0, let l {
         cblas_sgemm(
           CblasRowMajor, CblasNoTrans, CblasNoTrans, Int32(tile.rows), Int32(first), Int32(last - first), 1,
           tile.errors + first, Int32(channels), l + first * channels, Int32(channels), 1, tile.owed, Int32(channels))
@@ -96,7 +94,7 @@ extension MomentFactor {
 
   /// ‖e·L‖²; `scratch` is a row that is not needed any more.
   private func loss(_ error: UnsafePointer<Float>, scratch: UnsafeMutablePointer<Float>) -> Double {
-    guard let l = factor.bytes.assumingMemoryBound(to: Float.self).baseAddress else { return 0 }
+    guard let l = lower else { return ck_sum_of_squares(error, channels) }
     scratch.update(from: error, count: channels)
     cblas_strmv(
       CblasRowMajor, CblasLower, CblasTrans, CblasNonUnit, Int32(channels), l, Int32(channels), scratch, 1)
