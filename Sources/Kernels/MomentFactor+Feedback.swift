@@ -34,17 +34,16 @@ extension MomentFactor {
   ///   - weights: `[rows, channels]`.
   ///   - scales: `[rows, cellCount]`; `zeros` likewise or `nil`.
   ///   - codes: receives `[rows, channels]`.
-  /// - Returns: the expected squared error of each row's output under R′.
-  @discardableResult
+  ///   - losses: receives the expected squared error of each row's output under R′, `[rows]`; to tell it costs as much as
+  ///     to round.
   package func round(
     _ weights: UnsafePointer<Float>, rows: Int, _ grid: Grid, scales: UnsafePointer<Float>,
-    zeros: UnsafePointer<Float>?, codes: UnsafeMutablePointer<Int32>
-  ) -> [Double] {
+    zeros: UnsafePointer<Float>?, codes: UnsafeMutablePointer<Int32>, losses: UnsafeMutablePointer<Double>? = nil
+  ) {
     let size = rows * channels
     let cells = order.map { grid.cells[$0] }
     let gains = grid.gains.map { gains in order.map { gains[$0] } }
     let deviations = order.map { grid.deviations[$0] }
-    var losses = [Double](repeating: 0, count: rows)
     withUnsafeTemporaryAllocation(of: Float.self, capacity: 3 * size) { room in
       withUnsafeTemporaryAllocation(of: Int32.self, capacity: size) { placed in
         guard let lined = room.baseAddress, let placed = placed.baseAddress else { return }
@@ -69,11 +68,16 @@ extension MomentFactor {
         for row in 0..<rows {
           let (source, target) = (placed + row * channels, codes + row * channels)
           for (place, channel) in order.enumerated() { target[channel] = source[place] }
-          losses[row] = loss(errors + row * channels, scratch: lined)
         }
+        guard let losses else { return }
+        if let l = lower {
+          cblas_strmm(
+            CblasRowMajor, CblasRight, CblasLower, CblasNoTrans, CblasNonUnit, Int32(rows), Int32(channels), 1, l,
+            Int32(channels), errors, Int32(channels))
+        }
+        for row in 0..<rows { losses[row] = ck_sum_of_squares(errors + row * channels, channels) }
       }
     }
-    return losses
   }
 
   private func walk(_ tile: inout ck_feedback_tile) {
@@ -90,15 +94,6 @@ extension MomentFactor {
       }
       last = first
     }
-  }
-
-  /// ‖e·L‖²; `scratch` is a row that is not needed any more.
-  private func loss(_ error: UnsafePointer<Float>, scratch: UnsafeMutablePointer<Float>) -> Double {
-    guard let l = lower else { return ck_sum_of_squares(error, channels) }
-    scratch.update(from: error, count: channels)
-    cblas_strmv(
-      CblasRowMajor, CblasLower, CblasTrans, CblasNonUnit, Int32(channels), l, Int32(channels), scratch, 1)
-    return ck_sum_of_squares(scratch, channels)
   }
 }
 

@@ -144,8 +144,9 @@ import Testing
       kind: ck_feedback_int, cells: (0..<100).map { Int32($0 / 32) }, cellCount: 4, deviations: item.factor.deviations)
     (grid.lowest, grid.highest) = (-8, 7)
     var codes = [Int32](repeating: 0, count: 600)
-    let found = item.factor.round(
-      item.weight.values, rows: 6, grid, scales: plain.scales, zeros: nil, codes: &codes)
+    var found = [Double](repeating: 0, count: 6)
+    item.factor.round(
+      item.weight.values, rows: 6, grid, scales: plain.scales, zeros: nil, codes: &codes, losses: &found)
     #expect(codes.map { UInt8(truncatingIfNeeded: $0) } == fedBack.codes)
     for (found, expected) in zip(found, item.losses(fedBack.dequantized())) {
       #expect(abs(found / expected - 1) < 1e-4, "\(found), \(expected)")
