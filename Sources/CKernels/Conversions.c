@@ -3,20 +3,10 @@
 #include <math.h>
 #include <string.h>
 
+#include "Rounding.h"
+
 // Written as straight integer arithmetic over fixed blocks, so that the compiler vectorises them at the baseline
 // instruction set; formats after IEEE 754 and the OCP FP8 specification (1.0, 2023).
-
-static inline float bits_to_float(uint32_t bits) {
-  float value;
-  memcpy(&value, &bits, sizeof value);
-  return value;
-}
-
-static inline uint32_t float_to_bits(float value) {
-  uint32_t bits;
-  memcpy(&bits, &value, sizeof bits);
-  return bits;
-}
 
 void ck_bf16_to_f32(const void *source, float *destination, size_t count) {
   const uint8_t *bytes = source;

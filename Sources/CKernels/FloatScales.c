@@ -1,47 +1,11 @@
 #include "FloatScales.h"
 
-#include <math.h>
-#include <string.h>
+#include "Rounding.h"
 
 enum { lanes = 8, chunk = 512 };
 
-static inline uint32_t float_to_bits(float value) {
-  uint32_t bits;
-  memcpy(&bits, &value, sizeof bits);
-  return bits;
-}
-
-static inline float bits_to_float(uint32_t bits) {
-  float value;
-  memcpy(&value, &bits, sizeof value);
-  return value;
-}
-
-// To nearest even with `significand` bits behind the leading one; below 2^`lowest` steps no longer shrink. Adding and
-// subtracting 1.5 · 2^(23 − significand) times the value's power of two leaves multiples of its step.
-static inline float nearest(float x, int significand, int lowest, float largest) {
-  uint32_t bits = float_to_bits(x);
-  uint32_t sign = bits & 0x80000000u;
-  float magnitude = bits_to_float(bits & 0x7fffffffu);
-  magnitude = magnitude > largest ? largest : magnitude;
-  uint32_t power = float_to_bits(magnitude) & 0x7f800000u;
-  uint32_t least = (uint32_t)(lowest + 127) << 23;
-  power = power < least ? least : power;
-  float rounder = bits_to_float(power + ((uint32_t)(23 - significand) << 23) + 0x400000u);
-  return bits_to_float(float_to_bits((magnitude + rounder) - rounder) | sign);
-}
-
-static inline float nearest_e4m3(float x) { return nearest(x, 3, -6, 448); }
-static inline float nearest_e2m1(float x) { return nearest(x, 1, 0, 6); }
-
 void ck_f32_to_e2m1(const float *source, uint8_t *destination, size_t count) {
-  for (size_t i = 0; i < count; i++) {
-    uint32_t bits = float_to_bits(nearest_e2m1(source[i]));
-    uint32_t magnitude = bits & 0x7fffffffu;
-    // 1, 1½, 2, 3, 4, 6 follow each other in the two bits above the rest; ½ and 0 are below them.
-    uint32_t code = magnitude >= 0x3f800000u ? (magnitude >> 22) - 252 : (magnitude >= 0x3f000000u ? 1 : 0);
-    destination[i] = (uint8_t)((code & 7) | (bits >> 31) << 3);
-  }
+  for (size_t i = 0; i < count; i++) destination[i] = e2m1_code(nearest_e2m1(source[i]));
 }
 
 void ck_float_round_trip(float *values, size_t count, ck_float_format format, float scale) {
@@ -53,13 +17,8 @@ void ck_float_round_trip(float *values, size_t count, ck_float_format format, fl
 }
 
 void ck_int_round_trip(float *values, size_t count, float largest, float scale) {
-  // Adding and subtracting 1.5 · 2^23 rounds to the nearest even integer.
-  const float rounder = 12582912.0f;
-  for (size_t i = 0; i < count; i++) {
-    float x = values[i] / scale;
-    x = x > largest ? largest : (x < -largest - 1 ? -largest - 1 : x);
-    values[i] = ((x + rounder) - rounder) * scale;
-  }
+  for (size_t i = 0; i < count; i++)
+    values[i] = nearest_small_integer(clamp(values[i] / scale, -largest - 1, largest)) * scale;
 }
 
 // One chunk and one scale; the format is a constant wherever this is called.

@@ -1,21 +1,11 @@
 #include "RoundToNearest.h"
 
 #include <math.h>
-#include <string.h>
 
 #include "Conversions.h"
+#include "Rounding.h"
 
 enum { lanes = 8 };
-
-// Adding and subtracting 1.5 · 2^23 rounds to the nearest even integer for magnitudes below 2^22, without the call
-// that rintf costs on the baseline instruction set. Quotients are clamped to that range first.
-static const float rounder = 12582912.0f;
-
-static inline float clamp(float x, float low, float high) { return x < low ? low : (x > high ? high : x); }
-
-static inline float nearest(float x) {
-  return (clamp(x, -4194304.0f, 4194303.0f) + rounder) - rounder;
-}
 
 float ck_round_scale(float value, ck_scale_type type) {
   uint16_t half;
@@ -91,7 +81,7 @@ static void scale_of_range(float low, float high, ck_int_grid grid, float *scale
   float raw = grid.symmetric ? (high > -low ? high : -low) / (steps / 2) : (high - low) / steps;
   *scale = ck_round_scale(raw, grid.scale_type);
   if (!(*scale > 0)) *scale = 1;
-  *zero = grid.symmetric ? 0 : clamp(nearest(lowest - low / *scale), lowest, lowest + steps);
+  *zero = grid.symmetric ? 0 : clamp(nearest_integer(lowest - low / *scale), lowest, lowest + steps);
 }
 
 void ck_int_group_scale(const float *w, size_t count, ck_int_grid grid, float shrink, float *scale, float *zero) {
@@ -103,14 +93,14 @@ void ck_int_group_scale(const float *w, size_t count, ck_int_grid grid, float sh
 void ck_int_group_round(const float *w, size_t count, ck_int_grid grid, float scale, float zero, int8_t *codes) {
   float lowest = (float)-(1 << (grid.bits - 1));
   float highest = -lowest - 1;
-  for (size_t i = 0; i < count; i++) codes[i] = (int8_t)clamp(nearest(w[i] / scale) + zero, lowest, highest);
+  for (size_t i = 0; i < count; i++) codes[i] = (int8_t)clamp(nearest_integer(w[i] / scale) + zero, lowest, highest);
 }
 
 void ck_int_group_error(const float *w, size_t count, ck_int_grid grid, float scale, float zero, float *difference) {
   float lowest = (float)-(1 << (grid.bits - 1));
   float highest = -lowest - 1;
   for (size_t i = 0; i < count; i++) {
-    float code = clamp(nearest(w[i] / scale) + zero, lowest, highest);
+    float code = clamp(nearest_integer(w[i] / scale) + zero, lowest, highest);
     difference[i] = (code - zero) * scale - w[i];
   }
 }
@@ -130,14 +120,14 @@ float ck_int_group_best_shrink(const float *w, size_t count, ck_int_grid grid, c
     size_t i = 0;
     for (; i + lanes <= count; i += lanes)
       for (int lane = 0; lane < lanes; lane++) {
-        float code = clamp(nearest(w[i + lane] / scale) + zero, lowest, highest);
+        float code = clamp(nearest_integer(w[i + lane] / scale) + zero, lowest, highest);
         float difference = (code - zero) * scale - w[i + lane];
         spread[lane] += variance[i + lane] * difference * difference;
         shift[lane] += mean[i + lane] * difference;
       }
     double spread_sum = 0, shift_sum = 0;
     for (; i < count; i++) {
-      float code = clamp(nearest(w[i] / scale) + zero, lowest, highest);
+      float code = clamp(nearest_integer(w[i] / scale) + zero, lowest, highest);
       float difference = (code - zero) * scale - w[i];
       spread_sum += (double)(variance[i] * difference * difference);
       shift_sum += (double)(mean[i] * difference);

@@ -33,8 +33,8 @@ struct BlockSearch {
   let statistics: (String) -> InputStatistics
   /// What a linear reads on held-out text, where that was kept.
   let heldOutInput: (String) -> Matrix?
-  /// Whether scales are fitted to the codes; not worth it where all is rounded once more.
-  var refits = true
+  /// Whether weights are rounded with feedback once the block is decided; folds are then judged by plain rounding.
+  var isRoundedLater = false
   /// The block's output on held-out text.
   let output: (DecoderLayer) throws(ModelError) -> Matrix
 
@@ -164,18 +164,23 @@ struct BlockSearch {
     isQuantized(name) && quantizer.methods[name]?.feedsBack ?? false
   }
 
+  /// The factor of what a linear reads; `nil` where rounding each weight by itself is better.
+  private func choice(_ name: String) -> MomentFactors.Choice? {
+    guard let first = initial[name], first.scheme != nil else { return nil }
+    let reads = layer.layout.linear(name)?.reads ?? name
+    return factors.choice(reads, statistics(name), heldOut: heldOutInput(name), weight: first)
+  }
+
   /// A weight's codes, rounded with feedback; `nil` where rounding each weight by itself is better.
   private func fedBack(_ name: String, _ weight: PreparedWeight) -> QuantizedTensor? {
-    let reads = layer.layout.linear(name)?.reads ?? name
-    guard weight.scheme != nil, let first = initial[name] else { return nil }
-    let seen = statistics(name)
-    if let choice = factors.choice(reads, seen, heldOut: heldOutInput(name), weight: first) {
+    guard weight.scheme != nil else { return nil }
+    if let choice = choice(name) {
       return weight.rounded(
-        weight.scaled, factor: choice.factor, channelFactors: weight.columnFactors, refits: refits)
+        weight.scaled, factor: choice.factor, channelFactors: weight.columnFactors, refits: true)
     }
     // Steps of entropy-coded columns follow their inputs, also where nothing is known of how those go together.
     guard weight.coding != nil else { return nil }
-    let factor = MomentFactor(uncorrelated: seen.squares.map { $0.squareRoot() })
+    let factor = MomentFactor(uncorrelated: statistics(name).squares.map { $0.squareRoot() })
     return weight.rounded(weight.scaled, factor: factor, channelFactors: nil)
   }
 
@@ -235,6 +240,10 @@ struct BlockSearch {
     }
     for name in names where feedsBack(name) {
       guard let weight = block.weights[name] else { continue }
+      if isRoundedLater, let choice = choice(name) {
+        block.shrinkages[name] = choice.shrinkage
+        continue
+      }
       let key = "\(name) \(touched[name] ?? []) \(weight.shrink != nil)"
       if clips.rounded[key] == nil { clips.rounded[key] = fedBack(name, weight) }
       block.weights[name]?.rounded = clips.rounded[key]

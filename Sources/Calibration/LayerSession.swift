@@ -144,7 +144,7 @@ public final class LayerSession {
       output: { (layer: DecoderLayer) throws(ModelError) in
         try layer.delta(block, of: heldOut, sequences: sequences, tables: tables)
       })
-    search.refits = states.quantized == nil
+    search.isRoundedLater = states.quantized != nil
     var found = try search.run()
     if let quantized = states.quantized, let before {
       let rounding = PropagatedRounding(

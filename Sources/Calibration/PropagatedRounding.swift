@@ -37,20 +37,31 @@ struct PropagatedRounding {
   /// Rounds stage by stage: linears that read the same input, in the order in which they are run.
   func run(_ found: QuantizedBlock) throws(ModelError) -> QuantizedBlock {
     var result = found
-    for stage in try stages() {
-      let names = stage.names.filter { result.weights[$0]?.rounded != nil && result.shrinkages[$0] != nil }
+    let stages = try stages()
+    for (index, stage) in stages.enumerated() {
+      let names = stage.names.filter { result.shrinkages[$0] != nil }
       guard let first = names.first, let shrinkage = result.shrinkages[first] else { continue }
-      let candidate = applying(result)
-      let factors = result.weights[first]?.columnFactors
-      let moments = try observe(stage, candidate, factors)
+      // Nothing behind the stage's input is needed to see it.
+      let later = stages[index...].flatMap(\.names)
+      let seen = Seen(
+        exact: layer.without(later), quantized: applying(result).without(later),
+        factors: result.weights[first]?.columnFactors)
+      let moments = try observe(stage, seen)
       guard let factor = moments.inputs.factor(shrinkage: shrinkage) else { continue }
-      let judged = try pairs(heldOut, 0, stage, candidate, factors)
+      let judged = try pairs(heldOut, 0, stage, seen)
       for name in names {
         guard let weight = result.weights[name] else { continue }
         result.weights[name]?.rounded = round(weight, moments, factor, judged)
       }
     }
     return result
+  }
+
+  /// The layer as far as a stage's input, in full precision and as it is quantized.
+  private struct Seen {
+    let exact, quantized: DecoderLayer
+    /// By what folding divides the input.
+    let factors: [Float]?
   }
 
   private struct Stage {
@@ -85,53 +96,44 @@ struct PropagatedRounding {
   }
 
   private func pairs(
-    _ states: (exact: HiddenStates, quantized: HiddenStates), _ chunk: Int, _ stage: Stage, _ candidate: DecoderLayer,
-    _ factors: [Float]?
+    _ states: (exact: HiddenStates, quantized: HiddenStates), _ chunk: Int, _ stage: Stage, _ seen: Seen
   ) throws(ModelError) -> Pair {
-    var seen: (exact: Matrix?, quantized: Matrix?)
     let sequences = states.exact.chunks[chunk]
     let before = (exact: try states.exact.read(chunk), quantized: try states.quantized.read(chunk))
-    let first = stage.names[0]
-    _ = try layer.delta(block, of: before.exact, sequences: sequences, tables: tables) { name, input, _ in
-      if name == first { seen.exact = input }
+    func input(_ layer: DecoderLayer, _ hidden: Matrix) throws(ModelError) -> Matrix {
+      var found: Matrix?
+      _ = try layer.delta(block, of: hidden, sequences: sequences, tables: tables) { name, input, _ in
+        if name == stage.names[0] { found = input }
+      }
+      guard let found else { preconditionFailure("\(stage.names[0]) was not run") }
+      return found
     }
-    _ = try candidate.delta(block, of: before.quantized, sequences: sequences, tables: tables) { name, input, _ in
-      if name == first { seen.quantized = input }
-    }
-    guard var exact = seen.exact, let quantized = seen.quantized else {
-      preconditionFailure("\(first) was not run")
-    }
-    if let factors {
-      for row in 0..<exact.rows { for column in 0..<exact.columns { exact[row, column] /= factors[column] } }
-    }
+    var exact = try input(seen.exact, before.exact)
+    let quantized = try input(seen.quantized, before.quantized)
+    if let factors = seen.factors { exact.scaleColumns(by: factors.map { 1 / $0 }) }
     guard stage.isLast else { return Pair(exact: exact, quantized: quantized, lost: nil) }
-    let multiplier = layer.configuration.residualMultiplier
-    let lost = zip(before.exact.values, before.quantized.values).map { ($0 - $1) / multiplier }
-    return Pair(
-      exact: exact, quantized: quantized,
-      lost: Matrix(rows: before.exact.rows, columns: before.exact.columns, values: lost))
+    var lost = before.exact
+    lost.add(before.quantized, times: -1)
+    lost.scale(by: 1 / layer.configuration.residualMultiplier)
+    return Pair(exact: exact, quantized: quantized, lost: lost)
   }
 
-  private func observe(
-    _ stage: Stage, _ candidate: DecoderLayer, _ factors: [Float]?
-  ) throws(ModelError) -> Moments {
+  private func observe(_ stage: Stage, _ seen: Seen) throws(ModelError) -> Moments {
     let channels = layer.layout.linear(stage.names[0])?.inFeatures ?? 0
     var result = Moments(
       inputs: InputStatistics(channels: channels, groupSize: 0, keepsMoments: true),
       cross: [Float](repeating: 0, count: channels * channels),
       residual: stage.isLast ? [Float](repeating: 0, count: search.exact.columns * channels) : [])
     for chunk in search.exact.chunks.indices {
-      let pair = try pairs(search, chunk, stage, candidate, factors)
-      let weights = result.inputs.add(pair.quantized)
+      let pair = try pairs(search, chunk, stage, seen)
+      let weights = result.inputs.add(pair.quantized).map { Float($0) }
       var change = pair.exact
-      for index in change.values.indices { change.values[index] -= pair.quantized.values[index] }
-      var lost = pair.lost
-      for (row, weight) in weights.enumerated() where weight < 1 {
-        for column in 0..<channels { change[row, column] *= Float(weight) }
-        for column in 0..<(lost?.columns ?? 0) { lost?[row, column] *= Float(weight) }
-      }
+      change.add(pair.quantized, times: -1)
+      change.scaleRows(by: weights)
       MatrixProduct.addCrossGram(change, pair.quantized, to: &result.cross)
-      if let lost { MatrixProduct.addCrossGram(lost, pair.quantized, to: &result.residual) }
+      guard var lost = pair.lost else { continue }
+      lost.scaleRows(by: weights)
+      MatrixProduct.addCrossGram(lost, pair.quantized, to: &result.residual)
     }
     let scale = Float(1 / max(result.inputs.weight, 1))
     for index in result.cross.indices { result.cross[index] *= scale }
@@ -166,13 +168,24 @@ struct PropagatedRounding {
     }
     let share = best.share
     guard share > 0 else { return weight.rounded(source, factor: factor, channelFactors: nil, refits: true) }
-    let target = WeightRows(outFeatures: source.outFeatures, inFeatures: source.inFeatures, storedType: .float32) {
-      range, floats in
-      let rows = source.rows(range)
-      let moved = Self.correction(rows, rows: Array(range), moments, factor)
-      _ = floats.update(fromContentsOf: Self.sum(rows, moved, share: share).values)
+    return weight.rounded(
+      WeightRows(Self.target(source, moments, factor, share: share)), factor: factor, channelFactors: nil, refits: true)
+  }
+
+  /// W + share · correction, `[outFeatures, inFeatures]`: roundings read it several times, and it costs more than they do.
+  private static func target(
+    _ source: WeightRows, _ moments: Moments, _ factor: MomentFactor, share: Float
+  ) -> Matrix {
+    let columns = source.inFeatures
+    return Matrix(rows: source.outFeatures, columns: columns) { buffer in
+      nonisolated(unsafe) let buffer = buffer
+      Parallel.forEachRange(of: source.outFeatures, size: 128) { range in
+        let rows = source.rows(range)
+        let moved = correction(rows, rows: Array(range), moments, factor)
+        let tile = UnsafeMutableBufferPointer(rebasing: buffer[range.lowerBound * columns..<range.upperBound * columns])
+        _ = tile.update(fromContentsOf: sum(rows, moved, share: share).values)
+      }
     }
-    return weight.rounded(target, factor: factor, channelFactors: nil, refits: true)
   }
 
   private static func sum(_ rows: Matrix, _ moved: Matrix, share: Float) -> Matrix {

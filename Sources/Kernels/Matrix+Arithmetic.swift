@@ -51,6 +51,36 @@ extension Matrix {
     }
   }
 
+  /// Multiplies every column by a factor of its own.
+  public mutating func scaleColumns(by factors: [Float]) {
+    precondition(factors.count == columns, "\(factors.count) factors for \(columns) columns")
+    let columns = columns
+    guard columns > 0 else { return }
+    values.withUnsafeMutableBufferPointer { buffer in
+      guard let values = SharedPointer(buffer) else { return }
+      let rowCount = buffer.count / columns
+      Parallel.forEachRange(of: rowCount, size: max(1, Self.valuesPerTask / columns)) { rows in
+        factors.withUnsafeBufferPointer { factors in
+          for row in rows {
+            let line = values.base + row * columns
+            for column in 0..<columns { line[column] *= factors[column] }
+          }
+        }
+      }
+    }
+  }
+
+  /// Multiplies every row by a factor of its own.
+  public mutating func scaleRows(by factors: [Float]) {
+    precondition(factors.count == rows, "\(factors.count) factors for \(rows) rows")
+    let columns = columns
+    values.withUnsafeMutableBufferPointer { values in
+      for (row, factor) in factors.enumerated() where factor != 1 {
+        for index in row * columns..<(row + 1) * columns { values[index] *= factor }
+      }
+    }
+  }
+
   /// Lends all values to tasks; each changes those of its range.
   private mutating func forEachRange(
     size: Int, _ body: @Sendable (UnsafeMutablePointer<Float>, Range<Int>) -> Void

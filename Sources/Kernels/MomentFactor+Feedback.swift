@@ -14,7 +14,6 @@ extension MomentFactor {
     package var cellCount: Int
     /// A factor of each channel's scale; `nil` for ones.
     package var gains: [Float]?
-    package var deadZone: Float = 0
     /// √H_jj of each channel, after folding.
     package var deviations: [Float]
 
@@ -35,17 +34,16 @@ extension MomentFactor {
   ///   - weights: `[rows, channels]`.
   ///   - scales: `[rows, cellCount]`; `zeros` likewise or `nil`.
   ///   - codes: receives `[rows, channels]`.
-  /// - Returns: the expected squared error of each row's output under R′.
-  @discardableResult
+  ///   - losses: receives the expected squared error of each row's output under R′, `[rows]`; to tell it costs as much as
+  ///     to round.
   package func round(
     _ weights: UnsafePointer<Float>, rows: Int, _ grid: Grid, scales: UnsafePointer<Float>,
-    zeros: UnsafePointer<Float>?, codes: UnsafeMutablePointer<Int32>
-  ) -> [Double] {
+    zeros: UnsafePointer<Float>?, codes: UnsafeMutablePointer<Int32>, losses: UnsafeMutablePointer<Double>? = nil
+  ) {
     let size = rows * channels
     let cells = order.map { grid.cells[$0] }
     let gains = grid.gains.map { gains in order.map { gains[$0] } }
     let deviations = order.map { grid.deviations[$0] }
-    var losses = [Double](repeating: 0, count: rows)
     withUnsafeTemporaryAllocation(of: Float.self, capacity: 3 * size) { room in
       withUnsafeTemporaryAllocation(of: Int32.self, capacity: size) { placed in
         guard let lined = room.baseAddress, let placed = placed.baseAddress else { return }
@@ -61,7 +59,7 @@ extension MomentFactor {
               var tile = ck_feedback_tile(
                 kind: grid.kind, lowest: grid.lowest, highest: grid.highest, rows: rows, places: channels,
                 weights: lined, scales: scales, zeros: zeros, cells: grid.cellCount, cell: cells.baseAddress,
-                gains: gains, deviations: deviations.baseAddress, dead_zone: grid.deadZone, owed: owed,
+                gains: gains, deviations: deviations.baseAddress, owed: owed,
                 errors: errors, codes: placed)
               walk(&tile)
             }
@@ -70,37 +68,32 @@ extension MomentFactor {
         for row in 0..<rows {
           let (source, target) = (placed + row * channels, codes + row * channels)
           for (place, channel) in order.enumerated() { target[channel] = source[place] }
-          losses[row] = loss(errors + row * channels, scratch: lined)
         }
+        guard let losses else { return }
+        if let l = lower {
+          cblas_strmm(
+            CblasRowMajor, CblasRight, CblasLower, CblasNoTrans, CblasNonUnit, Int32(rows), Int32(channels), 1, l,
+            Int32(channels), errors, Int32(channels))
+        }
+        for row in 0..<rows { losses[row] = ck_sum_of_squares(errors + row * channels, channels) }
       }
     }
-    return losses
   }
 
   private func walk(_ tile: inout ck_feedback_tile) {
     MatrixProduct.singleThreaded
-    let l = factor.bytes.assumingMemoryBound(to: Float.self).baseAddress
-    guard let l else { return }
+    let l = lower
     var last = channels
     while last > 0 {
       let first = max(0, last - Self.block)
       ck_feedback_block(&tile, l, first, last)
-      if first > 0, !isDiagonal {
+      if first > 0, let l {
         cblas_sgemm(
           CblasRowMajor, CblasNoTrans, CblasNoTrans, Int32(tile.rows), Int32(first), Int32(last - first), 1,
           tile.errors + first, Int32(channels), l + first * channels, Int32(channels), 1, tile.owed, Int32(channels))
       }
       last = first
     }
-  }
-
-  /// ‖e·L‖²; `scratch` is a row that is not needed any more.
-  private func loss(_ error: UnsafePointer<Float>, scratch: UnsafeMutablePointer<Float>) -> Double {
-    guard let l = factor.bytes.assumingMemoryBound(to: Float.self).baseAddress else { return 0 }
-    scratch.update(from: error, count: channels)
-    cblas_strmv(
-      CblasRowMajor, CblasLower, CblasTrans, CblasNonUnit, Int32(channels), l, Int32(channels), scratch, 1)
-    return ck_sum_of_squares(scratch, channels)
   }
 }
 

@@ -36,7 +36,8 @@ extension MomentFactor {
     deviations: [Float]
   ) {
     MatrixProduct.singleThreaded
-    guard rows > 0, let l = factor.bytes.assumingMemoryBound(to: Float.self).baseAddress else { return }
+    guard rows > 0 else { return }
+    let l = lower
     let groups = (channels + width - 1) / width
     let places = placesOfChannels
     withUnsafeTemporaryAllocation(of: Float.self, capacity: (2 * rows + width + 2) * channels + rows * width) { room in
@@ -55,8 +56,10 @@ extension MomentFactor {
         }
       }
       let size = Int32(channels)
-      cblas_strmm(
-        CblasRowMajor, CblasRight, CblasLower, CblasNoTrans, CblasNonUnit, Int32(rows), size, 1, l, size, error, size)
+      if let l {
+        cblas_strmm(
+          CblasRowMajor, CblasRight, CblasLower, CblasNoTrans, CblasNonUnit, Int32(rows), size, 1, l, size, error, size)
+      }
       for group in 0..<groups {
         let first = group * width
         let count = min(width, channels - first)
@@ -64,8 +67,8 @@ extension MomentFactor {
         for index in 0..<count {
           let (line, place) = (lines + index * channels, places[first + index])
           // What is above the diagonal is not L.
-          line.update(from: l + place * channels, count: place + 1)
-          (line + place + 1).update(repeating: 0, count: channels - place - 1)
+          line.update(repeating: 0, count: channels)
+          if let l { line.update(from: l + place * channels, count: place + 1) } else { line[place] = 1 }
           cblas_sscal(size, deviations[first + index], line, 1)
           cblas_saxpy(size, 1, line, 1, ones, 1)
         }

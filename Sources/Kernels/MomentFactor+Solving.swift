@@ -9,7 +9,7 @@ extension MomentFactor {
   ///   - deviations: √H_jj a channel, after folding.
   package func solve(_ values: UnsafeMutablePointer<Float>, rows: Int, deviations: [Float]) {
     MatrixProduct.singleThreaded
-    guard rows > 0, let l = factor.bytes.assumingMemoryBound(to: Float.self).baseAddress else { return }
+    guard rows > 0 else { return }
     withUnsafeTemporaryAllocation(of: Float.self, capacity: rows * channels) { room in
       guard let placed = room.baseAddress else { return }
       for row in 0..<rows {
@@ -18,10 +18,12 @@ extension MomentFactor {
           placed[row * channels + place] = deviation > 0 ? values[row * channels + channel] / deviation : 0
         }
       }
-      for transposition in [CblasTrans, CblasNoTrans] {
-        cblas_strsm(
-          CblasRowMajor, CblasRight, CblasLower, transposition, CblasNonUnit, Int32(rows), Int32(channels), 1, l,
-          Int32(channels), placed, Int32(channels))
+      if let l = lower {
+        for transposition in [CblasTrans, CblasNoTrans] {
+          cblas_strsm(
+            CblasRowMajor, CblasRight, CblasLower, transposition, CblasNonUnit, Int32(rows), Int32(channels), 1, l,
+            Int32(channels), placed, Int32(channels))
+        }
       }
       for row in 0..<rows {
         for (place, channel) in order.enumerated() {

@@ -13,10 +13,10 @@ public struct MomentFactor: Sendable {
   public let order: [Int]
   /// √H_jj a channel; 0 for a channel that was always 0.
   public let deviations: [Float]
-  /// Whether nothing is fed back.
-  let isDiagonal: Bool
-  /// L, lower triangular, row-major by place; what is above the diagonal is not used.
-  let factor: TensorStorage
+  /// L, lower triangular, row-major by place; `nil` where it is the identity.
+  ///
+  /// What is above the diagonal is not used.
+  private let factor: TensorStorage?
 
   /// Factors second moments.
   ///
@@ -33,7 +33,7 @@ public struct MomentFactor: Sendable {
     let deviations = squares.map { $0 > 0 ? $0.squareRoot() : 0 }
     let inverse = deviations.map { $0 > 0 ? scale.squareRoot() / $0 : 0 }
     var isPositive = true
-    factor = TensorStorage(byteCount: channels * channels * MemoryLayout<Float>.size) { bytes in
+    let factor = TensorStorage(byteCount: channels * channels * MemoryLayout<Float>.size) { bytes in
       guard let target = SharedPointer(bytes.assumingMemoryBound(to: Float.self)) else { return }
       Parallel.forEachRange(of: channels, size: 32) { places in
         for place in places {
@@ -53,28 +53,27 @@ public struct MomentFactor: Sendable {
     self.channels = channels
     self.order = order
     self.deviations = deviations
-    isDiagonal = false
+    self.factor = factor
   }
 
-  /// The factor of inputs whose channels have nothing to do with each other.
+  /// The factor of inputs whose channels have nothing to do with each other; nothing is fed back.
   ///
   /// - Parameter deviations: √H_jj a channel.
   public init(uncorrelated deviations: [Float]) {
-    let channels = deviations.count
-    self.channels = channels
+    channels = deviations.count
     order = Array(0..<channels)
     self.deviations = deviations
-    isDiagonal = true
-    factor = TensorStorage(byteCount: channels * channels * MemoryLayout<Float>.size) { bytes in
-      let values = bytes.assumingMemoryBound(to: Float.self)
-      values.update(repeating: 0)
-      for channel in 0..<channels { values[channel * channels + channel] = 1 }
-    }
+    factor = nil
+  }
+
+  /// L; `nil` where it is the identity.
+  var lower: UnsafePointer<Float>? {
+    factor.flatMap { UnsafePointer($0.bytes.assumingMemoryBound(to: Float.self).baseAddress) }
   }
 
   /// The deviation of each channel, given those that are rounded after it: D·L's diagonal.
   package var conditionalDeviations: [Float] {
-    let l = factor.bytes.assumingMemoryBound(to: Float.self)
+    guard let l = lower else { return deviations }
     var result = [Float](repeating: 0, count: channels)
     for (place, channel) in order.enumerated() { result[channel] = l[place * channels + place] * deviations[channel] }
     return result

@@ -45,6 +45,17 @@ public struct DecoderLayer: Sendable {
   /// Puts a linear in place of the checkpoint's.
   public mutating func replace(_ name: String, by linear: Linear) { linears[name] = linear }
 
+  /// The same layer for someone who looks at inputs only, up to those of some linears: these and further ones give zeros.
+  public func without(_ names: [String]) -> DecoderLayer {
+    var result = self
+    for name in names {
+      guard let linear = layout.linear(name) else { preconditionFailure("a layer has no linear \(name)") }
+      result.linears[name] = Linear(
+        name: name, weight: .absent(outFeatures: linear.outFeatures, inFeatures: linear.inFeatures))
+    }
+    return result
+  }
+
   /// Holds all linears, experts too, in a form that is fast to multiply with: for generation.
   public mutating func makeResident() throws(ModelError) {
     for linear in layout.linears { linears[linear.name] = try self.linear(linear.name).resident() }

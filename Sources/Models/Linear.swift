@@ -15,6 +15,8 @@ public struct Linear: Sendable {
     case rows(WeightRows)
     /// Codes in the kernels' layout.
     case quantized(PackedMatrix)
+    /// Zeros that cost nothing: a linear whose output is not needed.
+    case absent(outFeatures: Int, inFeatures: Int)
   }
 
   /// The module's name in the checkpoint, such as `model.layers.0.mlp.up_proj`.
@@ -45,6 +47,7 @@ public struct Linear: Sendable {
       case .matrix(let matrix): MatrixProduct.product(x, transposed: matrix)
       case .rows(let rows): MatrixProduct.product(x, rows)
       case .quantized(let packed): packed.product(x)
+      case .absent(let outFeatures, _): Matrix(rows: x.rows, columns: outFeatures)
       }
     if let bias { y.addToRows(bias) }
     return y
@@ -57,6 +60,7 @@ public struct Linear: Sendable {
     case .matrix(let matrix): matrix.rows
     case .rows(let rows): rows.outFeatures
     case .quantized(let packed): packed.outFeatures
+    case .absent(let outFeatures, _): outFeatures
     }
   }
 
@@ -67,6 +71,7 @@ public struct Linear: Sendable {
     case .matrix(let matrix): matrix.columns
     case .rows(let rows): rows.inFeatures
     case .quantized(let packed): packed.inFeatures
+    case .absent(_, let inFeatures): inFeatures
     }
   }
 
@@ -81,6 +86,8 @@ public struct Linear: Sendable {
         range, floats in
         _ = floats.update(fromContentsOf: packed.dequantizedRows(range).values)
       }
+    case .absent(let outFeatures, let inFeatures):
+      WeightRows(outFeatures: outFeatures, inFeatures: inFeatures, storedType: .float32) { $1.update(repeating: 0) }
     }
   }
 

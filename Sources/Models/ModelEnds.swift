@@ -18,6 +18,7 @@ public struct Embedding: Sendable {
       case .matrix(let matrix): values += matrix.row(id)
       case .rows(let weight): values += weight.rows(id..<id + 1).values
       case .quantized(let packed): values += packed.dequantizedRows(id..<id + 1).values
+      case .absent: values += [Float](repeating: 0, count: columns)
       }
     }
     var result = Matrix(rows: ids.count, columns: columns, values: values)

@@ -8,7 +8,15 @@ internal import Tensors
 
 /// What was measured of a model's linears before any is coded: what each takes and loses by its step, and how much the
 /// model minds.
-public struct EntropySurvey: Sendable {
+struct EntropySurvey: Sendable {
+  /// How everything is coded at a rate.
+  struct Settlement {
+    /// By the linear's name.
+    let codings: [String: (QuantizationScheme, EntropyCoding)]
+    /// Bits a weight, where the rate is a limit that fewer would hold, but no fewer are spent.
+    let fewestBits: Double?
+  }
+
   private let curves: [String: RateCurve]
   private let sensitivities: [String: Double]
 
@@ -17,7 +25,7 @@ public struct EntropySurvey: Sendable {
     _ model: LanguageModel, _ plan: QuantizationPlan, texts: CalibrationTexts, memory: MemoryPlan,
     spillFolder: String, progress: ProgressHandler
   ) throws {
-    let coded = plan.linears.filter { $0.scheme?.isEntropyCoded ?? false }
+    let coded = plan.entropyCoded
     // Any step will do to mark what is to be measured.
     let marked = try QuantizationPlan(
       model, plan,
@@ -47,40 +55,35 @@ public struct EntropySurvey: Sendable {
   }
 
   /// The step of every linear for a rate.
-  func codings(
-    for rate: Rate, _ plan: QuantizationPlan, members: [ArtifactPlan.Member]
-  ) throws -> [String: (QuantizationScheme, EntropyCoding)] {
+  ///
+  /// - Parameter isAsked: whether a person asked for the rate: it is refused where it cannot be reached. What is aimed at
+  ///   in search of another rate gives the coarsest there is instead.
+  func settlement(
+    for rate: Rate, isAsked: Bool, _ plan: QuantizationPlan, members: [ArtifactPlan.Member]
+  ) throws -> Settlement {
     let coded = plan.linears.compactMap { linear -> RateAllocation.Coded? in
       guard let curve = curves[linear.name] else { return nil }
       return RateAllocation.Coded(
         name: linear.name, curve: curve, sensitivity: sensitivities[linear.name] ?? 0,
         isInLayer: linear.method != .roundToNearest, outFeatures: linear.outFeatures, inFeatures: linear.inFeatures)
     }
-    let names = Set(coded.map(\.name))
-    let kept = plan.tensors.filter { tensor in
-      !names.contains { tensor.info.name.hasPrefix($0 + ".weight_") }
-    }
-    // Floats lose a fifth, text two thirds (Compression.swift); headers are small beside them.
-    let keptBytes = kept.reduce(0) { $0 + $1.info.byteCount } * 4 / 5
-    let memberBytes = members.reduce(0) { $0 + $1.bytes.count } / 3
-    let allocation = RateAllocation(coded: coded, otherBytes: keptBytes + memberBytes + 64 * plan.tensors.count)
-    if case .bytes(let bytes) = rate, bytes <= allocation.otherBytes {
-      throw PipelineError.doesNotFit(
-        "what is not coded takes about \(allocation.otherBytes) bytes already; a target of \(bytes) cannot be reached")
-    }
+    let allocation = RateAllocation(coded: coded, otherBytes: plan.uncodedByteCount(members: members))
+    if isAsked, case .bytes(let bytes) = rate { try RateAllocation.require(bytes, above: allocation.otherBytes) }
     let base = allocation.base(for: rate)
     // Coarser than the coarsest step that was measured, next to nothing is left of a model; nobody means that.
     let found = allocation.expected(base)
     let isReached: Bool =
       switch rate {
       case .bits(let bits): found.bits <= bits + 0.05
-      case .bytes(let bytes): found.bytes <= 1.01 * Double(bytes) && found.bits >= 1
+      case .bytes(let bytes): found.bytes <= 1.01 * Double(bytes)
       case .divergence: true
       }
-    guard isReached else {
+    guard isReached || !isAsked else {
       throw PipelineError.doesNotFit(
         "the linears of this model cannot be coded so coarsely: at least \(Int(found.bytes)) bytes are left in all")
     }
-    return allocation.codings(base).mapValues { ($0.scheme, $0.coding) }
+    return Settlement(
+      codings: allocation.codings(base).mapValues { ($0.scheme, $0.coding) },
+      fewestBits: allocation.allowsLess(rate) ? found.bits : nil)
   }
 }

@@ -112,9 +112,10 @@ extension QuantizationPlan {
     let others = CompressedTensorsConfiguration(
       groups: groups.map {
         .init(scheme: $0.scheme, targets: onlyLinears ? ["Linear"] : ModuleNames.compact($0.names, among: all))
-      }, ignore: coded.isEmpty ? ignore : ignore + ModuleNames.compact(coded, among: all), cache: cache)
+      }, ignore: coded.isEmpty ? ignore : ignore + ModuleNames.compact(coded, among: all),
+      cache: coded.isEmpty ? cache : nil)
     guard !coded.isEmpty else { return others.json() }
-    return EntropyCodedConfiguration(ignore: ignore, others: groups.isEmpty && cache == nil ? nil : others).json()
+    return EntropyCodedConfiguration(ignore: ignore, others: groups.isEmpty ? nil : others, cache: cache).json()
   }
 }
 

@@ -46,6 +46,8 @@ public struct QuantizationPlan: Sendable {
   public let quantization: JSONValue
   /// The types of tensors in full precision.
   let types: ElementTypes
+  /// Whose scales of keys and values are written; `nil` for none.
+  private let kvCache: CacheQuantization.Format?
 
   /// Decides for a whole model.
   public init(_ model: LanguageModel, recipe: Recipe) throws {
@@ -67,7 +69,7 @@ public struct QuantizationPlan: Sendable {
   init(_ model: LanguageModel, _ plan: QuantizationPlan, codings: [String: (QuantizationScheme, EntropyCoding)]) throws
   {
     let linears = plan.linears.map { linear in codings[linear.name].map { linear.coded($0.0, $0.1) } ?? linear }
-    try self.init(model, linears, target: nil)
+    try self.init(model, linears, target: nil, kvCache: plan.kvCache)
   }
 
   /// Decides for a model whose weights get another spelling: nothing is quantized.
@@ -80,6 +82,7 @@ public struct QuantizationPlan: Sendable {
     _ model: LanguageModel, _ linears: [LinearPlan], target: ConversionTarget?, kvCache: CacheQuantization.Format? = nil
   ) throws {
     self.linears = linears
+    self.kvCache = kvCache
     types = ElementTypes(target?.elementType, of: model)
     var builder = try PlanBuilder(model, linears, target)
     let names = model.names

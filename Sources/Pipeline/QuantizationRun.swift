@@ -55,6 +55,8 @@ public struct QuantizationRun: Sendable {
     public let warnings: [String]
     /// What was measured of entropy-coded linears before they were coded.
     let survey: EntropySurvey?
+    /// Expected bits a weight, where fewer would hold the limit of the divergence, but no fewer are spent.
+    public let fewestBits: Double?
   }
 
   /// The request.
@@ -103,6 +105,11 @@ public struct QuantizationRun: Sendable {
   }
 
   private func checkFit() throws {
+    if case .bytes? = request.recipe.rate, request.output.hasSuffix("/") {
+      throw PipelineError.usage(
+        "a target size is of the compressed file, and \(request.output) is a folder of files that are not compressed; "
+          + "name the output NAME.tar.zst")
+    }
     func megabytes(_ bytes: Int) -> String { "\((bytes + 999_999) / 1_000_000) MB" }
     if let limit = request.maximumMemory, expectedMemory > limit {
       throw PipelineError.doesNotFit(
@@ -130,27 +137,38 @@ public struct QuantizationRun: Sendable {
     return remarks
   }
 
+  /// What the artifact is expected to take; a target that leaves nothing for codes is refused.
+  public func expectedSize() throws -> ExpectedSize {
+    try plan.expectedSize(at: rate, members: sideFiles(), isCompressed: !request.output.hasSuffix("/"))
+  }
+
   /// What an earlier run measured of entropy-coded linears.
   private var survey: EntropySurvey?
+  /// What is aimed at in place of the recipe's rate.
+  private var aim: Rate?
+  private var fewestBits: Double?
+  /// What entropy-coded linears are coded for; `nil` where there are none.
+  private var rate: Rate? { request.recipe.usesEntropyCoding ? aim ?? request.recipe.rate ?? Recipe.usualRate : nil }
 
-  /// The same run for another rate; what an earlier one has measured is not measured again.
-  public func with(rate: Rate, after outcome: Outcome) -> QuantizationRun {
+  /// Another try at the same recipe, which misses its rate by less when it aims beside it; what the last one has
+  /// measured is not measured again.
+  public func aiming(at rate: Rate, after outcome: Outcome) -> QuantizationRun {
     var result = self
-    result.request.recipe.rate = rate
+    result.aim = rate
     result.survey = outcome.survey
     return result
   }
 
   /// Decides how finely entropy-coded linears are coded.
   private mutating func settleRates(progress: ProgressHandler) throws {
-    guard let texts, request.recipe.usesEntropyCoding else { return }
+    guard let texts, let rate else { return }
     let survey =
       try survey
       ?? EntropySurvey(model, plan, texts: texts, memory: memory, spillFolder: spillFolder, progress: progress)
     self.survey = survey
-    let members = try sideFiles()
-    plan = try QuantizationPlan(
-      model, plan, codings: survey.codings(for: request.recipe.rate ?? Recipe.usualRate, plan, members: members))
+    let settlement = try survey.settlement(for: rate, isAsked: aim == nil, plan, members: sideFiles())
+    fewestBits = settlement.fewestBits
+    plan = try QuantizationPlan(model, plan, codings: settlement.codings)
   }
 
   /// Does the work.
@@ -180,7 +198,7 @@ public struct QuantizationRun: Sendable {
       let isFolder = request.output.hasSuffix("/")
       let path = isFolder ? String(request.output.dropLast()) : request.output
       // A run that was stopped before it wrote anything left nothing to continue: it begins.
-      let resumes = request.resumes && Self.hasJournal(path)
+      let resumes = request.resumes && Self.hasJournal(path) && !Self.isLaterTry(path, than: identity)
       if isFolder {
         let writer =
           resumes
@@ -201,6 +219,17 @@ public struct QuantizationRun: Sendable {
     return (attributes?[.size] as? NSNumber)?.intValue ?? 0 > 0
   }
 
+  /// Whether what was left is another try of this run at its rate: the search begins again, and comes there again.
+  private static func isLaterTry(_ path: String, than identity: String) -> Bool {
+    guard let data = FileManager.default.contents(atPath: path + ".journal"),
+      let line = data.split(separator: UInt8(ascii: "\n"), maxSplits: 1).first,
+      let fingerprint = (try? JSONValue(parsing: line))?["fingerprint"]?.stringValue
+    else { return false }
+    return fingerprint.hasPrefix(identity + aimMark)
+  }
+
+  private static let aimMark = " aiming at "
+
   /// Everything that decides the bytes: the same fingerprint, the same artifact.
   private func fingerprint(_ digest: String) -> String {
     let value: JSONValue = [
@@ -211,7 +240,7 @@ public struct QuantizationRun: Sendable {
       "arithmetic": .string(
         "\(InstructionSet.current.rawValue) \(MatrixProduct.blasCore) \(memory.chunkRows) \(memory.heldOutTokens)"),
     ]
-    return value.compactText
+    return value.compactText + (aim.map { Self.aimMark + "\($0)" } ?? "")
   }
 
   private func sideFiles() throws -> [ArtifactPlan.Member] {
@@ -275,7 +304,17 @@ public struct QuantizationRun: Sendable {
     return Outcome(
       summary: summary, folds: outcomes.flatMap(\.reportedFolds), experts: experts(outcomes),
       ledger: try plan.ledger(model, folded: Set(outcomes.flatMap(\.folded))), calibration: calibration,
-      sourceDigest: digest, stages: clock.stages, warnings: remarks + Self.unsettled(outcomes), survey: survey)
+      sourceDigest: digest, stages: clock.stages, warnings: remarks + fewestBitsRemark + Self.unsettled(outcomes),
+      survey: survey,
+      fewestBits: fewestBits)
+  }
+
+  private var fewestBitsRemark: [String] {
+    guard let fewestBits else { return [] }
+    return [
+      "the limit of the KL divergence would allow less than the \((fewestBits * 100).rounded() / 100) bits a weight "
+        + "that linears have now, the fewest that are spent"
+    ]
   }
 
   /// Mean relative difference of the halves of the text above which more text would change what was found.

@@ -31,13 +31,32 @@ struct RateAllocation {
   /// Bytes of everything else in the artifact.
   let otherBytes: Int
 
-  /// Codes take so much more than their order-0 entropy once they are compressed.
-  private static let overhead = 1.02
+  /// Of the highest sensitivity, what every linear has at least: one that nothing depends on must not have an infinite step.
+  private let leastSensitivity: Double
+  /// Whether ``Rate/bits(_:)`` means all linears, where none of the layers is coded.
+  private let countsAll: Bool
 
+  init(coded: [Coded], otherBytes: Int) {
+    self.coded = coded
+    self.otherBytes = otherBytes
+    leastSensitivity = max((coded.map(\.sensitivity).max() ?? 1) * 1e-9, .leastNormalMagnitude)
+    countsAll = !coded.contains(where: \.isInLayer)
+  }
+
+  /// Codes take so much more than their order-0 entropy once they are compressed.
+  static let overhead = 1.02
+  /// Bytes of a linear beside its codes: a class and a gain of every column; gains of rows compress to next to nothing.
+  static func sideBytes(inFeatures: Int) -> Int { 2 * inFeatures }
+  /// Fewer bits a weight are not spent, whatever a limit of the divergence allows: no model is left.
+  static let leastBits = 1.0
+
+  /// Within what was measured: beyond it nobody knows what a linear takes and loses.
   private func step(_ linear: Coded, _ base: Double) -> Float {
-    // A linear that nothing depends on must not have an infinite step.
-    let floor = (coded.map(\.sensitivity).max() ?? 1) * 1e-9
-    return Float(base / max(linear.sensitivity, floor, .leastNormalMagnitude).squareRoot())
+    let step = Float(base / max(linear.sensitivity, leastSensitivity).squareRoot())
+    guard let coarsest = linear.curve.points.first?.step, let finest = linear.curve.points.last?.step else {
+      return step
+    }
+    return min(max(step, finest), coarsest)
   }
 
   /// Expected mean bits, bytes and divergence for one c₀.
@@ -46,11 +65,11 @@ struct RateAllocation {
     for linear in coded {
       let found = linear.curve.at(step(linear, base))
       let all = found.bitsPerWeight * Double(linear.curve.weights)
-      if linear.isInLayer {
+      if linear.isInLayer || countsAll {
         bits += all
         weights += Double(linear.curve.weights)
       }
-      bytes += all / 8 * Self.overhead + Double(2 * linear.inFeatures)
+      bytes += all / 8 * Self.overhead + Double(Self.sideBytes(inFeatures: linear.inFeatures))
       divergence += linear.sensitivity * found.loss
     }
     return (weights > 0 ? bits / weights : 0, bytes, divergence)
@@ -65,12 +84,25 @@ struct RateAllocation {
       let isFineEnough: Bool =
         switch rate {
         case .bits(let bits): found.bits >= bits
-        case .bytes(let bytes): found.bytes >= Double(bytes)
-        case .divergence(let limit): found.divergence <= limit
+        case .bytes(let bytes): found.bytes >= Double(bytes) && found.bits >= Self.leastBits
+        case .divergence(let limit): found.divergence <= limit && found.bits >= Self.leastBits
         }
       if isFineEnough { low = middle } else { high = middle }
     }
     return exp2(low)
+  }
+
+  /// Whether a limit of the divergence is expected to be held by the fewest bits that are spent, and would be by fewer.
+  func allowsLess(_ rate: Rate) -> Bool {
+    guard case .divergence(let limit) = rate else { return false }
+    return expected(base(for: .bits(Self.leastBits))).divergence <= limit
+  }
+
+  /// Refuses a target that leaves nothing for codes.
+  static func require(_ target: Int, above otherBytes: Int) throws {
+    guard target <= otherBytes else { return }
+    throw PipelineError.doesNotFit(
+      "what is not coded takes about \(otherBytes) bytes already; a target of \(target) cannot be reached")
   }
 
   /// How each linear is coded.

@@ -84,7 +84,7 @@ public enum EntropyRounding {
     _ rows: Matrix, outFeatures: Int, factor: MomentFactor, step: Float, rowWeights: [Float]?
   ) -> Estimate {
     let gains = Gains(factor, step: step, rows: rows.rows, rowWeights: rowWeights)
-    let (integers, losses) = integers(WeightRows(rows), factor, gains)
+    let (integers, losses) = integers(WeightRows(rows), factor, gains, tellsLosses: true)
     let tensor = QuantizedTensor(
       integers: integers, outFeatures: rows.rows, inFeatures: rows.columns,
       rowGains: gains.rows, columnGains: gains.columns, bits: 8)
@@ -112,7 +112,7 @@ public enum EntropyRounding {
   }
 
   private static func integers(
-    _ weight: WeightRows, _ factor: MomentFactor, _ gains: Gains
+    _ weight: WeightRows, _ factor: MomentFactor, _ gains: Gains, tellsLosses: Bool = false
   ) -> (codes: [Int32], losses: [Double]) {
     let (rowCount, width) = (weight.outFeatures, weight.inFeatures)
     var grid = MomentFactor.Grid(
@@ -121,7 +121,7 @@ public enum EntropyRounding {
     grid.highest = 1 << 22
     grid.gains = gains.columns.map { GainGrid.columns.values[Int($0)] }
     let scales = gains.rows.map { GainGrid.rows.values[Int($0)] }
-    var losses = [Double](repeating: 0, count: rowCount)
+    var losses = [Double](repeating: 0, count: tellsLosses ? rowCount : 0)
     let codes = [Int32](unsafeUninitializedCapacity: rowCount * width) { codes, count in
       count = rowCount * width
       guard let base = codes.baseAddress else { return }
@@ -130,10 +130,10 @@ public enum EntropyRounding {
         let grid = grid
         Parallel.forEachRange(of: rowCount, size: FeedbackRounding.rowTile) { rows in
           let floats = weight.rows(rows).values
-          let found = factor.round(
+          factor.round(
             floats, rows: rows.count, grid, scales: Array(scales[rows]), zeros: nil,
-            codes: base + rows.lowerBound * width)
-          for (row, loss) in zip(rows, found) { losses[row] = loss }
+            codes: base + rows.lowerBound * width,
+            losses: tellsLosses ? losses.baseAddress.map { $0 + rows.lowerBound } : nil)
         }
       }
     }

@@ -8,7 +8,7 @@ public import Tensors
 /// one by one, the one with the largest second moment first; each is rounded to the number nearest to its weight plus
 /// what the errors so far ask of it. Scales are those of the original groups, so the file has no order of columns.
 public enum FeedbackRounding {
-  static let rowTile = 32
+  static let rowTile = 64
 
   /// Rounds anew with the scales and zero points of an earlier rounding.
   ///
@@ -29,7 +29,7 @@ public enum FeedbackRounding {
       Parallel.forEachRange(of: rowCount, size: rowTile) { rows in
         forRows(rows, weight) { floats in
           let found = round(rows, floats, tensor, grid, plan, factor)
-          for (index, code) in found.codes.enumerated() {
+          for (index, code) in found.enumerated() {
             target[rows.lowerBound * width + index] = UInt8(truncatingIfNeeded: code)
           }
         }
@@ -73,22 +73,20 @@ public enum FeedbackRounding {
   private static func round(
     _ rows: Range<Int>, _ floats: UnsafePointer<Float>, _ tensor: QuantizedTensor, _ grid: ScaleGrid,
     _ plan: MomentFactor.Grid, _ factor: MomentFactor
-  ) -> (codes: [Int32], losses: [Double]) {
+  ) -> [Int32] {
     var (scales, zeros): ([Float], [Float]) = ([], [])
     for row in rows {
       let start = row / grid.rowsPerScale * grid.columnGroups
       scales += tensor.scales[start..<start + grid.columnGroups]
       if let points = tensor.zeroPoints { zeros += points[start..<start + grid.columnGroups].map { Float($0) } }
     }
-    var losses: [Double] = []
-    let codes = [Int32](unsafeUninitializedCapacity: rows.count * tensor.inFeatures) { codes, count in
+    return [Int32](unsafeUninitializedCapacity: rows.count * tensor.inFeatures) { codes, count in
       count = rows.count * tensor.inFeatures
       guard let base = codes.baseAddress else { return }
       zeros.withUnsafeBufferPointer { zeros in
-        losses = factor.round(
+        factor.round(
           floats, rows: rows.count, plan, scales: scales, zeros: zeros.isEmpty ? nil : zeros.baseAddress, codes: base)
       }
     }
-    return (codes, losses)
   }
 }

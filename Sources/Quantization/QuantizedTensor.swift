@@ -17,6 +17,8 @@ public struct QuantizedTensor: Sendable {
   /// or float4 codes 0 … 15.
   public let codes: [UInt8]
   /// `[rowGroups, columnGroups]`; each is exactly representable in ``scaleType``, once divided by ``scaleDivisor``.
+  ///
+  /// Those of integers that other tools made may be negative or 0.
   public let scales: [Float]
   /// The element type that scales are stored in.
   public let scaleType: DType

@@ -258,7 +258,7 @@ struct Run: ParsableCommand {
     for remark in run.remarks { progress.note(remark) }
     let path = Output.trimmed(output)
     guard !noVerify else {
-      let outcome = try made(run, progress).outcome
+      let outcome = try made(run, progress)
       progress.finish()
       if work.json {
         print(
@@ -299,6 +299,11 @@ struct PlanCommand: ParsableCommand {
       "Memory the run may need, such as 8G: smaller chunks and files are planned to stay below.", valueName: "size"))
   var maxMemory: ByteCount?
 
+  @Option(
+    name: .customLong("max-kl"),
+    help: ArgumentHelp("With EC: the largest mean KL divergence, in nats, in place of a rate.", valueName: "x"))
+  var maxKL: String?
+
   @Flag(help: "Print JSON.")
   var json = false
 
@@ -306,7 +311,12 @@ struct PlanCommand: ParsableCommand {
     var request = QuantizationRun.Request(model: model, output: output, recipe: try recipeOptions.make())
     request.adapter = adapterOptions.adapter
     request.maximumMemory = maxMemory?.bytes
+    if let maxKL {
+      let limit = try Gate.divergence(parsing: maxKL, option: "--max-kl")
+      if request.recipe.usesEntropyCoding, request.recipe.rate == nil { request.recipe.rate = .divergence(limit) }
+    }
     let run = try QuantizationRun(request)
+    let size = try run.expectedSize()
     let source = run.model.checkpoint.weights.tensors.reduce(0) { $0 + $1.byteCount }
     var groups: [(String, Int)] = []
     for linear in run.plan.linears {
@@ -322,6 +332,7 @@ struct PlanCommand: ParsableCommand {
       print(
         JSONValue.object([
           "sourceBytes": .integer(source), "outputBytesBeforeCompression": .integer(run.plan.byteCount),
+          "expectedOutputBytes": size.byteCount.map { .integer($0) } ?? .null,
           "peakMemory": .integer(run.expectedMemory),
           "linears": .object(JSONObject(groups.map { .init($0.0, .integer($0.1)) })),
           "remarks": .array(run.remarks.map { .string($0) }),
@@ -329,7 +340,7 @@ struct PlanCommand: ParsableCommand {
       return
     }
     print("source    \(Output.size(source)) of tensors")
-    print("output    \(Output.size(run.plan.byteCount)) before compression")
+    print("output    \(size.phrase)")
     print("memory    about \(Output.size(run.expectedMemory)) at the highest")
     for (title, count) in groups { print("linears   \(count) × \(title)") }
     for remark in run.remarks { print("note      \(remark)") }

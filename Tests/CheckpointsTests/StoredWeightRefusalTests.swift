@@ -66,15 +66,29 @@ import Testing
     #expect(tensor == "m" + part && problem.hasSuffix(end), "\(problem)", sourceLocation: sourceLocation)
   }
 
-  @Test(arguments: [Float.nan, .infinity, -.infinity, 0, -0.0, -0.5])
-  func `a scale that is not positive and finite is refused`(scale: Float) throws {
-    for (name, part) in [("awq_gemm_g32", ".scales"), ("ct_w8a8_int", ".weight_scale"), ("gptq4_sym", ".scales")] {
-      let good = try StoredLinear.vector(name)
+  @Test(arguments: [Float.nan, .infinity, -.infinity])
+  func `a scale of integers that is not finite is refused`(scale: Float) throws {
+    for name in ["awq_gemm_g32", "ct_w8a8_int", "gptq4_sym", "gptq4_actorder", "ct_w4_asym_g32"] {
+      let good = try StoredLinear.vector(name, in: name == "ct_w4_asym_g32" ? "layouts" : "sources")
+      let part = good[".scales"] == nil ? ".weight_scale" : ".scales"
       let tensor = try #require(good[part])
       var scales = tensor.floats()
       scales[scales.count - 1] = scale
       Self.refusal(
-        good.with(part, Tensor(tensor.shape, floats: scales, as: tensor.dtype)), part,
+        good.with(part, Tensor(tensor.shape, floats: scales, as: tensor.dtype)), part, "a scale is \(scale), not finite"
+      )
+    }
+  }
+
+  @Test(arguments: [Float.nan, .infinity, -.infinity, 0, -0.0, -0.5])
+  func `a scale of floats that is not positive and finite is refused`(scale: Float) throws {
+    for name in ["ct_fp8", "ct_fp8_block", "ct_fp8_dynamic"] {
+      let good = try StoredLinear.vector(name, in: "layouts")
+      let tensor = try #require(good[".weight_scale"])
+      var scales = tensor.floats()
+      scales[scales.count - 1] = scale
+      Self.refusal(
+        good.with(".weight_scale", Tensor(tensor.shape, floats: scales, as: tensor.dtype)), ".weight_scale",
         "a scale is not positive and finite")
     }
     var linear = try StoredLinear.vector("ct_nvfp4")

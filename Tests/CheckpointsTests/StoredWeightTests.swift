@@ -9,7 +9,7 @@ import Testing
 
 @Suite struct StoredWeightTests {
   /// What a linear's rows and codes must be, bit for bit.
-  private static func check(
+  static func check(
     _ linear: StoredLinear, scheme: String, hasCodes: Bool = true, isBrain: Bool = false,
     sourceLocation: SourceLocation = #_sourceLocation
   ) throws {

@@ -48,17 +48,26 @@ enum Command {
     /// Standard error so far.
     var error: String { (try? String(contentsOfFile: folder("error"), encoding: .utf8)) ?? "" }
 
-    /// Sends a signal as soon as a text is on standard error.
-    func signal(_ number: Int32, after text: String) throws {
+    /// Sends a signal as soon as some texts are on standard error, each behind the one before.
+    func signal(_ number: Int32, after texts: String...) throws {
       let start = Date()
-      while !error.contains(text) {
+      while !Self.hasInOrder(error, texts) {
         guard process.isRunning, Date().timeIntervalSince(start) < Command.patience else {
-          Issue.record("\(text) did not come: \(error)")
+          Issue.record("\(texts) did not come: \(error)")
           return
         }
         usleep(1000)
       }
       kill(process.processIdentifier, number)
+    }
+
+    private static func hasInOrder(_ output: String, _ texts: [String]) -> Bool {
+      var rest = output[...]
+      for text in texts {
+        guard let place = rest.range(of: text) else { return false }
+        rest = rest[place.upperBound...]
+      }
+      return true
     }
 
     func finish() throws -> Result {

@@ -66,6 +66,55 @@ import Testing
     #expect(try resumed.json()["sha256"] == whole.json()["sha256"])
   }
 
+  @Test func `an entropy-coded run measures again, and continues to the same bytes`() throws {
+    let folder = try TestFolder()
+    let rest = ["--json", "--no-verify", "--scheme", "EC", "--bits", "3.5"] + Self.common
+    let arguments = [Self.model, "-o", folder("out.tar.zst")] + rest
+    // Before anything is written, nothing is left.
+    let early = try Command.start(arguments)
+    try early.signal(SIGINT, after: "\"stage\":\"measure\",\"done\":1")
+    expect(try early.finish(), fails: 6, saying: ["while measuring", "nothing was written"])
+    #expect(try folder.names() == [])
+    let running = try Command.start(arguments + ["--resume"])
+    try running.signal(SIGTERM, after: Self.atLayer1)
+    expect(try running.finish(), fails: 6, saying: ["--resume"])
+    let resumed = try Command.run(arguments + ["--resume", "--threads", "1", "-q"])
+    #expect(resumed.status == 0, "\(resumed.error)")
+    let whole = try Command.run([Self.model, "-o", folder("whole.tar.zst"), "-q"] + rest)
+    #expect(try resumed.json()["sha256"] == whole.json()["sha256"])
+  }
+
+  @Test func `a search for a rate that was stopped at a later try begins again, and ends with the same bytes`() throws {
+    var tiny = TinyModel(modelType: "qwen2")
+    (tiny.hiddenSize, tiny.intermediateSize, tiny.layerCount) = (256, 512, 3)
+    let bench = try Workbench(tiny)
+    // The first try at one of these is far enough from it.
+    var found: (arguments: [String], result: Command.Result)?
+    for limit in ["0.005", "0.02", "0.1", "0.5"] where found == nil {
+      let arguments = bench.arguments("--scheme", "EC", "--max-kl", limit, "--json", "--force") + bench.judged
+      let result = try Command.run(arguments)
+      if result.error.contains("coding again") { found = (arguments, result) }
+    }
+    let (arguments, whole) = try #require(found)
+    #expect(whole.status == 0, "\(whole.error)")
+    let digest = try #require(try whole.json()["candidate"]?["digest"])
+    try FileManager.default.removeItem(atPath: bench.output)
+    let running = try Command.start(arguments)
+    try running.signal(SIGTERM, after: "coding again", "\"stage\":\"quantize\",\"done\":1")
+    expect(try running.finish(), fails: 6, saying: ["stopped", "--resume"])
+    #expect(try bench.folder.names().contains("out.tar.zst.journal"))
+    expect(
+      try Command.run(bench.arguments("--scheme", "EC", "--max-kl", "0.3", "--resume", "-q")), fails: 3,
+      saying: ["another one"])
+    // What was not measured yet is not called the result.
+    let judging = try Command.start(arguments + ["--resume"])
+    try judging.signal(SIGINT, after: "\"stage\":\"verify\"")
+    expect(try judging.finish(), fails: 6, saying: ["holds the limit", "is not known", "--force"])
+    let resumed = try Command.run(arguments + ["--resume"])
+    #expect(resumed.status == 0, "\(resumed.error)")
+    #expect(try resumed.json()["candidate"]?["digest"] == digest)
+  }
+
   @Test func `a folder continues to the same files`() throws {
     let folder = try TestFolder()
     let arguments = [Self.model, "-o", folder("out/"), "--json", "--no-verify"] + Self.common

@@ -139,6 +139,20 @@ import Testing
     #expect(largest < 1e-4, "\(largest)")
   }
 
+  @Test func `uncorrelated channels are those of diagonal moments`() throws {
+    let squares: [Float] = [0, 0.25, 1, 3, 4, 100]
+    var moments = [Float](repeating: 0, count: 36)
+    for (channel, square) in squares.enumerated() { moments[channel * 7] = square }
+    let diagonal = try #require(MomentFactor(moments, channels: 6, shrinkage: 0.1))
+    let uncorrelated = MomentFactor(uncorrelated: squares.map { $0.squareRoot() })
+    #expect(
+      uncorrelated.order == diagonal.order && uncorrelated.conditionalDeviations == diagonal.conditionalDeviations)
+    var (a, b) = (Matrix.random(4, 6, seed: 8), Matrix.random(4, 6, seed: 8))
+    Self.solve(&a, diagonal)
+    Self.solve(&b, uncorrelated)
+    #expect(a.isIdentical(to: b) && a[1, 3] != 0 && a[1, 0] == 0)
+  }
+
   @Test func `a channel that was always 0 is not solved for`() throws {
     var moments = CholeskyTests.moments(7, seed: 6)
     for other in 0..<7 { (moments[3 * 7 + other], moments[other * 7 + 3]) = (0, 0) }

@@ -23,7 +23,7 @@ import Testing
   }()
 
   /// A copy with a tokenizer of printable ASCII.
-  private static func model(_ golden: String, in folder: TestFolder) throws -> String {
+  static func model(_ golden: String, in folder: TestFolder) throws -> String {
     let path = folder("model")
     try FileManager.default.copyItem(atPath: golden, toPath: path)
     let vocabulary = (32..<126).map { String(UnicodeScalar(UInt8($0))) }

@@ -144,12 +144,40 @@ import Testing
       kind: ck_feedback_int, cells: (0..<100).map { Int32($0 / 32) }, cellCount: 4, deviations: item.factor.deviations)
     (grid.lowest, grid.highest) = (-8, 7)
     var codes = [Int32](repeating: 0, count: 600)
-    let found = item.factor.round(
-      item.weight.values, rows: 6, grid, scales: plain.scales, zeros: nil, codes: &codes)
+    var found = [Double](repeating: 0, count: 6)
+    item.factor.round(
+      item.weight.values, rows: 6, grid, scales: plain.scales, zeros: nil, codes: &codes, losses: &found)
     #expect(codes.map { UInt8(truncatingIfNeeded: $0) } == fedBack.codes)
     for (found, expected) in zip(found, item.losses(fedBack.dequantized())) {
       #expect(abs(found / expected - 1) < 1e-4, "\(found), \(expected)")
     }
+  }
+
+  @Test(arguments: formats)
+  func `a factor of uncorrelated channels does as one of diagonal moments`(quantization: WeightQuantization) throws {
+    var generator = SeededGenerator(seed: 10)
+    let weight = Matrix(rows: 7, columns: 100, values: generator.normals(700))
+    // Ascending, so that both have the same order; the first channel was always 0.
+    let squares = (0..<100).map { Float($0 * $0) / 16 }
+    var moments = [Float](repeating: 0, count: 100 * 100)
+    for (channel, square) in squares.enumerated() { moments[channel * 101] = square }
+    let diagonal = try #require(MomentFactor(moments, channels: 100, shrinkage: 0.1))
+    let uncorrelated = MomentFactor(uncorrelated: squares.map { $0.squareRoot() })
+    #expect(diagonal.order == uncorrelated.order && diagonal.deviations == uncorrelated.deviations)
+    let plain = RoundToNearest.quantized(weight, as: quantization, scaleType: .bfloat16)
+    let rounded = FeedbackRounding.rounded(plain, WeightRows(weight), factor: uncorrelated, channelFactors: nil)
+    #expect(rounded.codes == plain.codes)
+    let (one, two) = (
+      FeedbackRounding.refitted(plain, WeightRows(weight), factor: diagonal, channelFactors: nil),
+      FeedbackRounding.refitted(plain, WeightRows(weight), factor: uncorrelated, channelFactors: nil)
+    )
+    #expect(one.codes == two.codes && one.scales == two.scales && one.zeroPoints == two.zeroPoints)
+    let step = Float(0.1)
+    let (first, second) = (
+      EntropyRounding.estimate(weight, outFeatures: 7, factor: diagonal, step: step, rowWeights: nil),
+      EntropyRounding.estimate(weight, outFeatures: 7, factor: uncorrelated, step: step, rowWeights: nil)
+    )
+    #expect(first.loss == second.loss && first.loss > 0 && first.bitsPerWeight == second.bitsPerWeight)
   }
 
   @Test func `codes and scales are the same for any number of threads`() {

@@ -34,8 +34,6 @@ typedef struct {
   const float *gains;
   /// By place, the square root of the input's second moment; 0 for an input that is always 0.
   const float *deviations;
-  /// Part of a step by which magnitudes are lowered before they are rounded (a dead zone); 0 rounds to nearest.
-  float dead_zone;
   /// [rows, places]: what later places owe for earlier ones, in units of the output's deviation.
   float *owed;
   /// [rows, places]: receives (weight − rounded weight) · deviation.
@@ -46,8 +44,8 @@ typedef struct {
 
 /// Rounds places last − 1 down to first, and passes their errors on to the places from `first` on.
 ///
-/// `factor` is L, lower triangular, row-major with `places` columns, L·Lᵀ the correlations of the inputs. The caller adds
-/// errors · L to what the places before `first` owe.
+/// `factor` is L, lower triangular, row-major with `places` columns, L·Lᵀ the correlations of the inputs; NULL where there
+/// are none, and nothing is passed on. The caller adds errors · L to what the places before `first` owe.
 void ck_feedback_block(const ck_feedback_tile *tile, const float *factor, size_t first, size_t last);
 
 #endif

@@ -57,6 +57,11 @@ public struct CompressedTensorsConfiguration: Sendable {
 
   // MARK: Writing
 
+  /// `kv_cache_scheme`.
+  static func json(of cache: CacheQuantization) -> JSONValue {
+    arguments(cache.format.number, symmetric: true, strategy: "tensor", dynamic: false, observer: "minmax")
+  }
+
   /// The JSON that `config.json` holds under `quantization_config`.
   public func json() -> JSONValue {
     let formats = groups.map { Self.format(of: $0.scheme).rawValue }
@@ -76,10 +81,7 @@ public struct CompressedTensorsConfiguration: Sendable {
       "format": .string(format),
       "global_compression_ratio": .null,
       "ignore": .array(ignore.map { .string($0) }),
-      "kv_cache_scheme": cache.map { cache in
-        Self.arguments(
-          cache.format.number, symmetric: true, strategy: "tensor", dynamic: false, observer: "minmax")
-      } ?? .null,
+      "kv_cache_scheme": cache.map(Self.json(of:)) ?? .null,
       "quant_method": "compressed-tensors",
       "quantization_status": "compressed",
     ]

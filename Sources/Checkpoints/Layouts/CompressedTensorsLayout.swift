@@ -148,8 +148,8 @@ public enum CompressedTensorsLayout {
         problem: "is \(integers(shape)), the configuration says [\(outFeatures), \(inFeatures)]")
     }
     let scales = parts[1].floats()
-    guard scales.allSatisfy({ $0.isFinite && $0 > 0 }) else {
-      throw .malformed(file: file, offset: nil, tensor: scaleName, problem: "a scale is not positive and finite")
+    if let problem = StoredScales(parts[1], grid).problem(of: quantization.format) {
+      throw .malformed(file: file, offset: nil, tensor: scaleName, problem: problem)
     }
     var codes = [UInt8](repeating: 0, count: outFeatures * inFeatures)
     var zeroPoints: [Int8]?

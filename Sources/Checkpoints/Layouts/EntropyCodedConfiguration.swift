@@ -13,11 +13,16 @@ public struct EntropyCodedConfiguration: Sendable {
   public let ignore: [String]
   /// How linears are stored that have codes of another kind.
   public let others: CompressedTensorsConfiguration?
+  /// How runtimes are to keep keys and values.
+  public let cache: CacheQuantization?
 
   /// A configuration to be written.
-  public init(ignore: [String], others: CompressedTensorsConfiguration? = nil) {
+  public init(
+    ignore: [String], others: CompressedTensorsConfiguration? = nil, cache: CacheQuantization? = nil
+  ) {
     self.ignore = ignore
     self.others = others
+    self.cache = cache
   }
 
   /// The JSON that `config.json` holds under `quantization_config`.
@@ -26,6 +31,7 @@ public struct EntropyCodedConfiguration: Sendable {
       "quant_method": .string(Self.method), "version": .integer(Self.version),
       "ignore": .array(ignore.map { .string($0) }),
     ]
+    if let cache { object["kv_cache_scheme"] = CompressedTensorsConfiguration.json(of: cache) }
     if let others { object["compressed_tensors"] = others.json() }
     return .object(object)
   }

@@ -10,7 +10,8 @@ extension LinearTensors {
     try refuse([".weight_scale", ".weight_scale_inv"].filter { $0 != scale }, beside: scale)
     let codes = try tensor(".weight", [.float8E4M3], [[outFeatures, inFeatures]])
     let scales = try scales(
-      scale, Self.floatTypes + [.float8E8M0], Self.scaleShapes(quantization.granularity, grid), grid)
+      scale, of: quantization.format, Self.floatTypes + [.float8E8M0], Self.scaleShapes(quantization.granularity, grid),
+      grid)
     return stored(quantization, outFeatures, inFeatures, .bytes(codes), scales)
   }
 
@@ -21,7 +22,8 @@ extension LinearTensors {
     let codes = try tensor(".weight", [.float8E4M3], [[outFeatures, inFeatures]])
     try requireWholeGroups(grid, inFeatures, ".weight")
     let scales = try scales(
-      ".weight_scale", Self.exponentTypes, Self.scaleShapes(quantization.granularity, grid), grid)
+      ".weight_scale", of: quantization.format, Self.exponentTypes, Self.scaleShapes(quantization.granularity, grid),
+      grid)
     return stored(quantization, outFeatures, inFeatures, .bytes(codes), scales)
   }
 
@@ -31,7 +33,7 @@ extension LinearTensors {
     try refuse([".weight_packed"], beside: ".weight")
     let codes = try tensor(".weight", [.int8], [[outFeatures, inFeatures]])
     let shapes = Self.scaleShapes(quantization.granularity, grid)
-    let scales = try scales(".weight_scale", Self.floatTypes, shapes, grid)
+    let scales = try scales(".weight_scale", of: quantization.format, Self.floatTypes, shapes, grid)
     var zeroPoints: (@Sendable (Range<Int>) -> [Int8])?
     if quantization.isSymmetric {
       try refuseZeroPoints()

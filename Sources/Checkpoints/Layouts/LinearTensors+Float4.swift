@@ -15,7 +15,7 @@ extension LinearTensors {
     case .factor(let part): number = .factor(try self.number(part))
     }
     let scales = try scales(
-      ".weight_scale", [.float8E4M3], [[outFeatures, grid.columnGroups]], grid, whole: number)
+      ".weight_scale", of: quantization.format, [.float8E4M3], [[outFeatures, grid.columnGroups]], grid, whole: number)
     return stored(quantization, outFeatures, inFeatures, Self.unpacked(packed, inFeatures), scales)
   }
 
@@ -24,7 +24,8 @@ extension LinearTensors {
   ) throws(CheckpointError) -> StoredCodes {
     try refuse([".weight"], beside: ".weight_packed")
     let packed = try pairs(".weight_packed", grid, outFeatures, inFeatures)
-    let scales = try scales(".weight_scale", Self.exponentTypes, [[outFeatures, grid.columnGroups]], grid)
+    let scales = try scales(
+      ".weight_scale", of: quantization.format, Self.exponentTypes, [[outFeatures, grid.columnGroups]], grid)
     return stored(quantization, outFeatures, inFeatures, Self.unpacked(packed, inFeatures), scales)
   }
 
@@ -39,7 +40,7 @@ extension LinearTensors {
     let scales = try tensor("_scales", Self.exponentTypes, [[experts, outFeatures, grid.columnGroups]])
     guard index < experts else { throw refusal("_blocks", "holds \(experts) experts, expert \(index) is asked for") }
     let own = StoredScales(scales.rows(index..<index + 1), grid)
-    if let problem = own.problem() { throw refusal("_scales", problem) }
+    if let problem = own.problem(of: quantization.format) { throw refusal("_scales", problem) }
     let codes = blocks.rows(index..<index + 1).reshaped(to: [outFeatures, inFeatures / 2])
     return stored(quantization, outFeatures, inFeatures, Self.unpacked(codes, inFeatures), own)
   }

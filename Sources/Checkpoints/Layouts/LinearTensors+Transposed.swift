@@ -19,7 +19,7 @@ extension LinearTensors {
     let packed = try tensor(".qweight", [.int32], [[inFeatures, words]])
     let zeros = try tensor(".qzeros", [.int32], [[grid.columnGroups, words]])
     let scales = try scales(
-      ".scales", Self.floatTypes, [[grid.columnGroups, outFeatures]], grid, isTransposed: true)
+      ".scales", of: quantization.format, Self.floatTypes, [[grid.columnGroups, outFeatures]], grid, isTransposed: true)
     let zeroPoints: @Sendable (Range<Int>) -> [Int8] = { rows in
       var result = [Int8](repeating: 0, count: rows.count * grid.columnGroups)
       zeros.withBytes { bytes in
@@ -72,7 +72,7 @@ extension LinearTensors {
     let zeroWords = stream.words(outFeatures)
     let zeros = try tensor(".qzeros", [.int32], [[grid.columnGroups, zeroWords]])
     let scales = try scales(
-      ".scales", Self.floatTypes, [[grid.columnGroups, outFeatures]], grid, isTransposed: true)
+      ".scales", of: quantization.format, Self.floatTypes, [[grid.columnGroups, outFeatures]], grid, isTransposed: true)
     let half = 1 << (stream.bits - 1)
     let zeroPoint = { @Sendable (bytes: UnsafeRawBufferPointer, row: Int, group: Int) in
       Int(stream.code(row, of: bytes, at: group * zeroWords, step: 1)) + bias - half

@@ -14,7 +14,7 @@ extension LinearTensors {
     let packed = try tensor(".weight_packed", [.int32], Array(shapes.prefix(shapes[0] == shapes[1] ? 1 : 2)))
     let stream = packed.shape == shapes[0] ? dense : sparse
     let scales = try scales(
-      ".weight_scale", Self.floatTypes, Self.scaleShapes(quantization.granularity, grid), grid)
+      ".weight_scale", of: quantization.format, Self.floatTypes, Self.scaleShapes(quantization.granularity, grid), grid)
     var zeroPoints: (@Sendable (Range<Int>) -> [Int8])?
     if quantization.isSymmetric {
       try refuseZeroPoints()

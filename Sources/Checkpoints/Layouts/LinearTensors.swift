@@ -37,14 +37,14 @@ struct LinearTensors {
   static let floatTypes: [DType] = [.float32, .bfloat16, .float16]
   static let exponentTypes: [DType] = [.uint8, .float8E8M0]
 
-  /// Scales in the layout of a grid; all are read and must be positive.
+  /// Scales in the layout of a grid; all are read and must be such as codes of the format may have.
   func scales(
-    _ part: String, _ types: [DType], _ shapes: [Shape], _ grid: ScaleGrid, isTransposed: Bool = false,
-    whole: StoredScales.Whole = .none
+    _ part: String, of format: NumberFormat, _ types: [DType], _ shapes: [Shape], _ grid: ScaleGrid,
+    isTransposed: Bool = false, whole: StoredScales.Whole = .none
   ) throws(CheckpointError) -> StoredScales {
     let scales = StoredScales(
       try tensor(part, types, shapes), grid, isTransposed: isTransposed, whole: whole)
-    if let problem = scales.problem() { throw refusal(part, problem) }
+    if let problem = scales.problem(of: format) { throw refusal(part, problem) }
     return scales
   }
 

@@ -8,7 +8,7 @@ struct EntropyCodedMethod: StorageMethod {
   private let others: CompressedTensorsMethod?
 
   init(_ declaration: QuantizationDeclaration) throws(CheckpointError) {
-    let known: Set = ["quant_method", "version", "ignore", "compressed_tensors"]
+    let known: Set = ["quant_method", "version", "ignore", "kv_cache_scheme", "compressed_tensors"]
     if let odd = declaration.json.members.first(where: { !known.contains($0.name) && !$0.value.isNull }) {
       throw declaration.refusal("\(odd.name) is not known; it may change what the weights mean")
     }

@@ -65,15 +65,21 @@ struct StoredScales: Sendable {
     return .float32
   }
 
-  /// What is wrong with the scales, all of which are read.
+  /// What is wrong with the scales of a format, all of which are read.
   ///
-  /// A float8 scale of a group may be 0: that of a group whose weights are too small for it.
-  func problem() -> String? {
+  /// Scales of integers may be negative, so that the largest weight of either sign gets the code −2^(b−1), and 0 where a
+  /// group's weights are too small for their type. A float8 scale of a group may be 0 for that reason too; all others of
+  /// floats are positive.
+  func problem(of format: NumberFormat) -> String? {
     let mayBeZero = tensor.dtype == .float8E4M3
     for start in stride(from: 0, to: grid.rowGroups, by: 64) {
       let values = values(start..<min(grid.rowGroups, start + 64))
-      guard values.allSatisfy({ $0.isFinite && ($0 > 0 || mayBeZero && $0 == 0) }) else {
-        return "a scale is not positive and finite"
+      if format.isFloat {
+        guard values.allSatisfy({ $0.isFinite && ($0 > 0 || mayBeZero && $0 == 0) }) else {
+          return "a scale is not positive and finite"
+        }
+      } else if let odd = values.first(where: { !$0.isFinite }) {
+        return "a scale is \(odd), not finite"
       }
     }
     return nil
