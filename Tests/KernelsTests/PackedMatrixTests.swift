@@ -75,6 +75,23 @@ import Testing
     #expect(packed.dequantizedRows(0..<9) == weight.packed.dequantizedRows(0..<9))
   }
 
+  @Test func `large panels, which are mapped, hold what small ones do`() {
+    let weight = QuantizedCase(.int8, 1050, 2100, groupSize: 2100, hasZeroPoints: true)
+    #expect(weight.packed.byteCount > 2 << 20)
+    for rows in [0..<2, 1048..<1050] {
+      let range = rows.lowerBound * 2100..<rows.upperBound * 2100
+      let small = PackedMatrix(
+        .int8, codes: Array(weight.codes[range]), outFeatures: 2, inFeatures: 2100, groupSize: 2100,
+        scales: Array(weight.scales[rows]), zeroPoints: weight.zeroPoints.map { Array($0[rows]) })
+      #expect(weight.packed.dequantizedRows(rows) == small.dequantizedRows(0..<2))
+      let x = weight.activations(3)
+      for activations in PackedMatrix.Activations.allCases {
+        let large = weight.packed.product(x, activations: activations)
+        #expect(large.columns(rows).isIdentical(to: small.product(x, activations: activations)))
+      }
+    }
+  }
+
   @Test func `NaN codes and wrong counts are programmer mistakes`() async {
     await #expect(processExitsWith: .failure) {
       _ = PackedMatrix(.float8E4M3, codes: [0xFF], outFeatures: 1, inFeatures: 1, groupSize: 1, scales: [1])
