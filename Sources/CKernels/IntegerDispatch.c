@@ -11,7 +11,7 @@ int ck_has_integer_product(const ck_panels *weights) {
 }
 
 size_t ck_rounded_token_bytes(const ck_panels *weights) {
-  return ck_block_count(weights->in) * ck_rounded_block_bytes(2)
+  return ck_block_count(weights->in) * ck_rounded_block_bytes(3)
       + ck_group_count(weights->in, weights->group_size) * sizeof(float);
 }
 

@@ -42,7 +42,8 @@ CK_INLINE void place_codes(
 }
 
 /// Eight codes of one row and of the next, for eight pairs of rows; four times.
-CK_INLINE void expand_block(ck_code_kind kind, const uint8_t *codes, uint8_t *expanded) {
+CK_INLINE void expand_block(ck_code_kind kind, int narrow, const uint8_t *codes, uint8_t *expanded) {
+  (void)narrow;
   for (size_t i = 0; i < 4; i++) {
     words first, second;
     load_word(kind, codes, 2 * i, &first);
@@ -58,7 +59,9 @@ CK_INLINE void expand_block(ck_code_kind kind, const uint8_t *codes, uint8_t *ex
 }
 
 CK_INLINE void tile_block(
-    ck_code_kind kind, size_t count, const uint8_t *expanded, const uint8_t *x, const uint8_t *code_sums, ints *sums) {
+    ck_code_kind kind, int narrow, size_t count, const uint8_t *expanded, const uint8_t *x, const uint8_t *code_sums,
+    ints *sums) {
+  (void)narrow;
   (void)kind, (void)code_sums;
   size_t pairs = (count + 1) / 2;
   int32x4_t squares[8][CK_TILE_TOKENS / 2];

@@ -24,7 +24,7 @@ static inline size_t ck_tile_start(size_t tile, size_t tiles, size_t tokens) {
   return tiles > 0 ? tile * tokens / tiles : 0;
 }
 
-/// A rounded block of a tile of `count` tokens, then the next: `count` × 32 codes of 1 or 2 bytes in an order of the
+/// A rounded block of a tile of `count` tokens, then the next: `count` × 32 codes of 1 or 3 bytes in an order of the
 /// table's own, `count` float scales, `count` int32 sums of codes. After the last block: for each group `count` floats
 /// t(g). So a tile takes `count` times the bytes of a token, and starts where the tokens before it end.
 static inline size_t ck_rounded_block_bytes(size_t code_bytes) { return ck_activation_block * code_bytes + 8; }

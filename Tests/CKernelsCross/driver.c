@@ -129,7 +129,11 @@ static void run_integer(
   uint8_t *codes = malloc(out * in), *packed = malloc(panels * ck_panel_code_bytes(kind, in) + 1);
   for (size_t i = 0; i < out * in; i++) {
     uint8_t bits = (uint8_t)random_bits();
-    codes[i] = kind == ck_code_uint4 ? (extreme ? 15 : bits & 15) : extreme ? (extreme == 1 ? 0x80 : 0x7f) : bits;
+    // In groups of 64 most codes are small, as entropy-coded ones are.
+    static const uint8_t largest[] = {0, 0x80, 0x7f, 31, (uint8_t)-31};
+    if (kind == ck_code_uint4) codes[i] = extreme ? 15 : bits & 15;
+    else if (extreme) codes[i] = largest[extreme];
+    else codes[i] = group_size == 64 && random_bits() % 4001 ? (uint8_t)(bits % 63 - 31) : bits;
   }
   float *scales = random_floats(out * groups, 1.5f), *zeros = random_floats(out * groups, 7);
   float *packed_scales = malloc(panels * groups * 64), *packed_zeros = malloc(panels * groups * 64);
@@ -139,7 +143,7 @@ static void run_integer(
   ck_panels weights = {kind, out, in, group_size, packed, packed_scales, with_zeros ? packed_zeros : NULL};
   float *x = random_floats(tokens * in, 0);
   for (size_t i = 0; i < tokens * in; i++) {
-    if (extreme) x[i] = extreme == 1 ? -3.5f : 3.5f;
+    if (extreme) x[i] = extreme % 2 ? -3.5f : 3.5f;
     else if (random_bits() % 50 == 0) x[i] *= 30;
     else if (random_bits() % 97 == 0) x[i] = 0;
   }
@@ -180,7 +184,7 @@ static void run_integers(void) {
       for (size_t g = 0; g < 5; g++)
         for (size_t tokens = 1; tokens <= 27; tokens += tokens < 14 ? 1 : 13)
           run_integer((ck_code_kind)kind, 1 + random_bits() % 70, depths[d], group_sizes[g], tokens, tokens % 2, 0);
-    for (int extreme = 1; extreme <= 2; extreme++)
+    for (int extreme = 1; extreme <= 4; extreme++)
       for (size_t tokens = 1; tokens <= 7; tokens += 2)
         run_integer((ck_code_kind)kind, 33, 512, 512, tokens, 0, extreme);
     // More tokens than are kept at a time.

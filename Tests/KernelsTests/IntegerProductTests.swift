@@ -92,6 +92,26 @@ import Testing
     }
   }
 
+  /// The AVX2 kernels for many tokens treat 256 columns of a panel apart whose codes are within ±31.
+  @Test func `small codes among others make no difference`() {
+    var generator = SeededGenerator(seed: 5)
+    var codes = (0..<40 * 600).map { _ in UInt8(bitPattern: Int8.random(in: -31...31, using: &generator)) }
+    for outlier in [-128, 32, -32, 127] as [Int8] {
+      codes[(outlier > 0 ? 3 : 20) * 600 + (abs(Int(outlier)) > 100 ? 300 : 599)] = UInt8(bitPattern: outlier)
+      let weight = PackedMatrix(
+        .int8, codes: codes, outFeatures: 40, inFeatures: 600, groupSize: 600,
+        scales: (0..<40).map { Float($0 + 1) / 64 })
+      let x = Matrix(rows: 13, columns: 600, values: generator.normals(13 * 600))
+      let expected = weight.integerProduct(x, Self.tables[0])
+      for kernels in Self.tables {
+        for tokens in [1] + Array(5...13) {
+          let some = weight.integerProduct(x.rows(0..<tokens), kernels)
+          #expect(some.isIdentical(to: expected.rows(0..<tokens)), "\(Self.name(kernels)), \(tokens) tokens")
+        }
+      }
+    }
+  }
+
   @Test func `ties round to even, tiny blocks are 0, and no infinity is lost`() {
     let identity = PackedMatrix(
       .int8, codes: (0..<64 * 64).map { $0 % 65 == 0 ? 1 : 0 }, outFeatures: 64, inFeatures: 64, groupSize: 64,
