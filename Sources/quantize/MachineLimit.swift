@@ -16,7 +16,7 @@ enum MachineLimit: CaseIterable {
     }
   }
 
-  /// Runs for about 10 ms and returns how many multiply-adds that were; `nil` where the instruction set has no such mix.
+  /// Runs for some milliseconds and returns how many multiply-adds that were; `nil` where the instruction set has no such mix.
   func run() -> Double? {
     let set = ck_current_isa()
     let mix =
@@ -25,12 +25,12 @@ enum MachineLimit: CaseIterable {
       case .uint4: ck_limit_uint4
       case .int8: ck_limit_int8
       }
-    let rounds = 100_000
     let one = ck_run_limit(set, mix, 1)
     guard one > 0 else { return nil }
-    let tasks = Parallel.threads * 16
-    Parallel.forEach(tasks) { _ in _ = ck_run_limit(set, mix, rounds / 16) }
-    return one * Double(rounds / 16 * tasks)
+    // More tasks than threads, so that one that is held up holds up little.
+    let (rounds, tasks) = (50_000, Parallel.threads * 16)
+    Parallel.forEach(tasks) { _ in _ = ck_run_limit(set, mix, rounds) }
+    return one * Double(rounds * tasks)
   }
 
   /// Reads the codes of a weight, by all threads, and does nothing else.
