@@ -13,6 +13,7 @@ typedef CK_VECTOR(_Float16) halves;
 typedef CK_VECTOR(int32_t) ints;
 typedef CK_VECTOR(uint32_t) words;
 typedef CK_VECTOR(uint16_t) shorts;
+typedef CK_VECTOR(int16_t) signed_shorts;
 typedef CK_VECTOR(uint8_t) bytes;
 typedef CK_VECTOR(int8_t) signed_bytes;
 

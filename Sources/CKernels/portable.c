@@ -1,22 +1,10 @@
-#include "Conversions.h"
 #include "Kernels.h"
+#include "PanelCodes.h"
 
 #include <string.h>
 
 // The plain twin of KernelBody.inc: no vectors, no tricks, sums in double. It defines what the other instruction sets
 // are compared with, and it runs everywhere.
-
-static float code_value(const ck_panels *weights, const uint8_t *panel_codes, size_t lane, size_t k) {
-  if (weights->kind == ck_code_uint4) {
-    uint8_t pair = panel_codes[ck_panel_rows * (k / 2) + lane];
-    return k % 2 == 0 ? pair & 0x0f : pair >> 4;
-  }
-  uint8_t byte = panel_codes[ck_panel_rows * k + lane];
-  if (weights->kind == ck_code_int8) return byte < 128 ? byte : byte - 256;
-  float value;
-  ck_e4m3_to_f32(&byte, &value, 1);
-  return value;
-}
 
 static void product_many(
     const ck_panels *weights, size_t first_panel, size_t last_panel, const float *x, size_t tokens, float *y,
@@ -31,7 +19,7 @@ static void product_many(
       for (size_t k = 0; k < in; k++) {
         size_t at = (panel * groups + k / group_size) * ck_panel_rows + lane;
         double zero = weights->zeros ? weights->zeros[at] : 0;
-        double weight = (code_value(weights, codes, lane, k) - zero) * weights->scales[at];
+        double weight = (ck_panel_code(weights->kind, codes, lane, k) - zero) * weights->scales[at];
         sum += weight * x[token * in + k];
       }
       y[token * y_stride + row] = (float)sum;

@@ -55,7 +55,7 @@ public enum InstructionSet: String, Sendable, CaseIterable {
     return table.pointee
   }
 
-  private var identifier: Int32 {
+  var identifier: Int32 {
     switch self {
     case .portable: Int32(ck_isa_portable)
     case .avx2: Int32(ck_isa_avx2)

@@ -61,7 +61,7 @@ extension PackedMatrix {
     }
   }
 
-  private func withOperands(
+  func withOperands(
     _ x: Matrix, _ body: (ck_panels, UnsafePointer<Float>?, _ tokens: Int, UnsafeMutablePointer<Float>) -> Void
   ) -> Matrix {
     precondition(x.columns == inFeatures, "\(x.rows) × \(x.columns) times \(outFeatures) × \(inFeatures)")

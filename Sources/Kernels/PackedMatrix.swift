@@ -63,7 +63,9 @@ public struct PackedMatrix: Sendable {
     self.groupSize = groupSize
     self.codes = Self.packedCodes(kind, codes)
     let pack = { (values: [Float]) in
-      TensorStorage(byteCount: ck_panel_count(outFeatures) * groups * Int(ck_panel_rows) * MemoryLayout<Float>.size) {
+      TensorStorage.panels(
+        byteCount: ck_panel_count(outFeatures) * groups * Int(ck_panel_rows) * MemoryLayout<Float>.size
+      ) {
         ck_pack_group_values(values, outFeatures, groups, $0.assumingMemoryBound(to: Float.self).baseAddress)
       }
     }
@@ -128,7 +130,7 @@ public struct PackedMatrix: Sendable {
   private static func packedCodes(_ kind: Kind, _ codes: Tensor) -> TensorStorage {
     let (outFeatures, inFeatures) = (codes.shape[0], codes.shape[1])
     let panelCount = ck_panel_count(outFeatures)
-    return TensorStorage(byteCount: panelCount * ck_panel_code_bytes(kind.identifier, inFeatures)) { packed in
+    return TensorStorage.panels(byteCount: panelCount * ck_panel_code_bytes(kind.identifier, inFeatures)) { packed in
       codes.withBytes { bytes in
         precondition(kind != .float8E4M3 || !bytes.contains { $0 & 0x7F == 0x7F }, "a float8 code is NaN")
         nonisolated(unsafe) let source = bytes.assumingMemoryBound(to: UInt8.self).baseAddress

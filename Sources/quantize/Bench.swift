@@ -6,11 +6,13 @@ import Tensors
 /// `quantize bench`: the quantized kernels against the machine's own limits.
 struct Bench: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Time the quantized kernels beside OpenBLAS and the speed of memory.",
+    abstract: "Time the quantized kernels beside OpenBLAS and the machine's limits.",
     discussion: """
-      Products of one and of 64 rows of activations with a weight matrix, 4-bit groups of 128, 8-bit rows and float8 \
-      rows, interleaved with the same product by OpenBLAS in float; medians of several rounds. The matrices are cycled \
-      so that one row reads memory, not the cache.
+      Products of one and of more rows of activations with a weight matrix: 4-bit groups of 128 and of 32, 8-bit rows \
+      and float8 rows; with activations in float, and rounded to int8 where there are integer products. Interleaved \
+      with the same product by OpenBLAS in float, with reading the weights and doing nothing else, and with loops of \
+      the kernels' instructions on registers; medians of several rounds. The matrices are cycled so that one row reads \
+      memory, not the cache.
       """)
 
   @Option(help: ArgumentHelp("Output features.", valueName: "n"))
@@ -19,56 +21,116 @@ struct Bench: ParsableCommand {
   @Option(help: ArgumentHelp("Input features.", valueName: "n"))
   var columns = 4096
 
+  @Option(parsing: .upToNextOption, help: ArgumentHelp("Numbers of rows of activations.", valueName: "n"))
+  var tokens = [1, 64, 512]
+
   @Option(help: ArgumentHelp("Timed rounds.", valueName: "n"))
   var rounds = 9
 
   @Option(help: ArgumentHelp("Threads to use.", valueName: "n"))
   var threads: Int?
 
+  /// Something timed: a product, or a limit.
+  private struct Contestant {
+    let title: String
+    /// Multiply-adds of one run; 0 where it only reads.
+    let work: Double
+    /// Bytes that a run has to read.
+    let bytes: Int
+    /// What no kernel of this sort can exceed, by index; a limit has none.
+    var limit: Int?
+    let run: (_ round: Int) -> Void
+  }
+
+  func validate() throws {
+    guard rows > 0, columns > 0, rounds > 0, tokens.allSatisfy({ $0 > 0 }) else {
+      throw ValidationError("Rows, columns, tokens and rounds are at least 1.")
+    }
+  }
+
   func run() throws {
     if let threads { Parallel.threads = threads }
     print("\(InstructionSet.current.rawValue) kernels, \(Parallel.threads) threads, OpenBLAS \(MatrixProduct.blasCore)")
     print("weights \(rows) × \(columns); GB/s counts codes, scales and zero points")
-    let copies = 4
-    let kinds: [(String, PackedMatrix.Kind, Int)] = [
-      ("int4 g128", .uint4, 128), ("int8 rows", .int8, columns), ("FP8 rows", .float8E4M3, columns),
+    print("of limit: of the speed of reading for one row, of the same instructions on registers for more")
+    let kinds: [(title: String, kind: PackedMatrix.Kind, group: Int)] = [
+      ("int4 g128", .uint4, 128), ("int4 g32", .uint4, 32), ("int8 rows", .int8, columns),
+      ("FP8 rows", .float8E4M3, columns),
     ]
-    let weights = kinds.map { title, kind, group in
-      (title, (0..<copies).map { Self.weights(kind, rows: rows, columns: columns, group: group, seed: UInt32($0)) })
+    // As many copies as timed things of a round may read, and one more.
+    let weights = kinds.map { entry in
+      (0..<4).map { Self.weights(entry.kind, rows: rows, columns: columns, group: entry.group, seed: UInt32($0)) }
     }
     let dense = (0..<2).map { Tensor([rows, columns], floats: Self.floats(rows * columns, seed: UInt32(90 + $0))) }
-    for tokens in [1, 64] {
+    for tokens in tokens {
       let x = Matrix(rows: tokens, columns: columns, values: Self.floats(tokens * columns, seed: 7))
-      var times = [[Double]](repeating: [], count: weights.count + 1)
-      for round in 0...rounds {
-        for (index, entry) in weights.enumerated() {
-          let seconds = Self.seconds { _ = entry.1[round % copies].product(x) }
-          if round > 0 { times[index].append(seconds) }
+      let work = Double(rows * columns * tokens)
+      var contestants = [
+        Contestant(title: "read", work: 0, bytes: weights[2][0].byteCount) {
+          MachineLimit.read(weights[2][($0 + 3) % 4])
         }
-        let seconds = Self.seconds {
-          _ = tokens == 1 ? DenseRows(dense[round % 2]).product(x) : MatrixProduct.product(x, dense[round % 2])
+      ]
+      for limit in MachineLimit.allCases {
+        guard let done = limit.run() else { continue }
+        contestants.append(Contestant(title: limit.title, work: done, bytes: 0) { _ in _ = limit.run() })
+      }
+      let limits = contestants.map(\.title)
+      func limit(_ mix: MachineLimit) -> Int? { tokens == 1 ? 0 : limits.firstIndex(of: mix.title) }
+      for (entry, copies) in zip(kinds, weights) {
+        for (index, activations) in PackedMatrix.Activations.allCases.enumerated() {
+          guard activations == .float || copies[0].hasIntegerProduct else { continue }
+          let mix: MachineLimit = activations == .float ? .float : entry.kind == .uint4 ? .uint4 : .int8
+          contestants.append(
+            Contestant(
+              title: "\(entry.title), \(activations)", work: work, bytes: copies[0].byteCount, limit: limit(mix)
+            ) { _ = copies[($0 + index) % 4].product(x, activations: activations) })
         }
-        if round > 0 { times[weights.count].append(seconds) }
       }
-      let medians = times.map { $0.sorted()[$0.count / 2] }
-      let work = 2.0 * Double(rows * columns * tokens)
-      print("\n\(tokens) row\(tokens == 1 ? "" : "s")        ms      GFLOP/s   GB/s   × float")
-      for (index, median) in medians.enumerated() {
-        let title = index < weights.count ? weights[index].0 : "float32"
-        let bytes = index < weights.count ? weights[index].1[0].byteCount : rows * columns * 4
-        print(
-          title.padding(toLength: 12, withPad: " ", startingAt: 0)
-            + String(
-              format: "%8.2f %10.1f %8.1f %8.2f", median * 1000, work / median / 1e9, Double(bytes) / median / 1e9,
-              medians[weights.count] / median))
-      }
+      contestants.append(
+        Contestant(title: "float32", work: work, bytes: rows * columns * 4, limit: limit(.float)) {
+          let weight = dense[$0 % 2]
+          _ = tokens == 1 ? DenseRows(weight).product(x) : MatrixProduct.product(x, weight)
+        })
+      report(contestants, medians: Self.medians(contestants, rounds: rounds), tokens: tokens)
     }
   }
 
-  private static func seconds(_ body: () -> Void) -> Double {
-    let start = ProcessInfo.processInfo.systemUptime
-    body()
-    return ProcessInfo.processInfo.systemUptime - start
+  private static func medians(_ contestants: [Contestant], rounds: Int) -> [Double] {
+    var times = [[Double]](repeating: [], count: contestants.count)
+    for round in 0...rounds {
+      for (index, contestant) in contestants.enumerated() {
+        let start = ProcessInfo.processInfo.systemUptime
+        contestant.run(round)
+        let seconds = ProcessInfo.processInfo.systemUptime - start
+        if round > 0 { times[index].append(seconds) }
+      }
+    }
+    return times.map { $0.sorted()[$0.count / 2] }
+  }
+
+  private func report(_ contestants: [Contestant], medians: [Double], tokens: Int) {
+    let count = "\(tokens) row\(tokens == 1 ? "" : "s")"
+    print(
+      "\n\(count.padding(toLength: 18, withPad: " ", startingAt: 0))      ms   GFLOP/s    GB/s  × float32  of limit")
+    for (contestant, median) in zip(contestants, medians) {
+      let isProduct = contestant.limit != nil
+      let flops = 2 * contestant.work / median / 1e9
+      let bandwidth = Double(contestant.bytes) / median / 1e9
+      let ofLimit = contestant.limit.map { limit in
+        let other = contestants[limit]
+        return other.work > 0
+          ? flops / (2 * other.work / medians[limit] / 1e9) : bandwidth / (Double(other.bytes) / medians[limit] / 1e9)
+      }
+      let cells = [
+        (isProduct ? String(format: "%.2f", median * 1000) : "", 8),
+        (contestant.work > 0 ? String(format: "%.1f", flops) : "", 10),
+        (contestant.bytes > 0 ? String(format: "%.1f", bandwidth) : "", 8),
+        (isProduct ? String(format: "%.2f", (medians.last ?? 0) / median) : "", 11),
+        (ofLimit.map { String(format: "%.0f %%", $0 * 100) } ?? "", 10),
+      ]
+      let title = contestant.title.padding(toLength: 18, withPad: " ", startingAt: 0)
+      print(cells.reduce(title) { $0 + String(repeating: " ", count: max(0, $1.1 - $1.0.count)) + $1.0 })
+    }
   }
 
   private static func floats(_ count: Int, seed: UInt32) -> [Float] {

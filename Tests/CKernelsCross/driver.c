@@ -1,6 +1,6 @@
 // Compares every instruction set of this build with the portable twin, without Swift: run.sh runs it natively and,
-// cross-compiled, under an emulator. Prints a fingerprint of all results of each vector instruction set; these agree
-// between instruction sets and between machines.
+// cross-compiled, under an emulator. Prints a fingerprint of all results of each vector instruction set, and one of each
+// table of integer products; these agree between instruction sets and between machines.
 
 #include "CKernels.h"
 
@@ -118,6 +118,80 @@ static void run_dense(ck_dense_kind kind, size_t out, size_t in, size_t tokens) 
   for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
 }
 
+// MARK: Integer products
+
+static uint64_t integer_fingerprints[ck_integer_table_count];
+
+/// All tables against the portable one, in every bit; `extreme` takes the largest codes and activations there are.
+static void run_integer(
+    ck_code_kind kind, size_t out, size_t in, size_t group_size, size_t tokens, int with_zeros, int extreme) {
+  size_t groups = ck_group_count(in, group_size), panels = ck_panel_count(out);
+  uint8_t *codes = malloc(out * in), *packed = malloc(panels * ck_panel_code_bytes(kind, in) + 1);
+  for (size_t i = 0; i < out * in; i++) {
+    uint8_t bits = (uint8_t)random_bits();
+    // In groups of 64 most codes are small, as entropy-coded ones are.
+    static const uint8_t largest[] = {0, 0x80, 0x7f, 31, (uint8_t)-31};
+    if (kind == ck_code_uint4) codes[i] = extreme ? 15 : bits & 15;
+    else if (extreme) codes[i] = largest[extreme];
+    else codes[i] = group_size == 64 && random_bits() % 4001 ? (uint8_t)(bits % 63 - 31) : bits;
+  }
+  float *scales = random_floats(out * groups, 1.5f), *zeros = random_floats(out * groups, 7);
+  float *packed_scales = malloc(panels * groups * 64), *packed_zeros = malloc(panels * groups * 64);
+  ck_pack_codes(kind, codes, out, in, 0, panels, packed);
+  ck_pack_group_values(scales, out, groups, packed_scales);
+  ck_pack_group_values(zeros, out, groups, packed_zeros);
+  ck_panels weights = {kind, out, in, group_size, packed, packed_scales, with_zeros ? packed_zeros : NULL};
+  float *x = random_floats(tokens * in, 0);
+  for (size_t i = 0; i < tokens * in; i++) {
+    if (extreme) x[i] = extreme % 2 ? -3.5f : 3.5f;
+    else if (random_bits() % 50 == 0) x[i] *= 30;
+    else if (random_bits() % 97 == 0) x[i] = 0;
+  }
+  if (!extreme && tokens > 1)
+    for (size_t k = 0; k < in; k++) x[in + k] *= 0x1p-119f;
+  float *y = malloc(tokens * out * sizeof(float)), *expected = malloc(tokens * out * sizeof(float));
+  uint8_t *rounded = malloc(tokens * ck_rounded_token_bytes(&weights));
+  for (int table = 0; table < ck_integer_table_count; table++) {
+    const ck_integer_kernels *kernels = ck_integer_table(table);
+    if (!kernels) continue;
+    float *target = table == 0 ? expected : y;
+    size_t tiles = ck_integer_tile_count(kernels, tokens);
+    kernels->round_tokens(&weights, x, tokens, tiles / 2, tiles, rounded);
+    kernels->round_tokens(&weights, x, tokens, 0, tiles / 2, rounded);
+    for (size_t panel = 0; panel < panels; panel += 2)
+      kernels->product(&weights, panel, panel + 2 < panels ? panel + 2 : panels, rounded, tokens, target, out);
+    for (size_t i = 0; i < tokens * out; i++) {
+      uint32_t bits, wanted;
+      memcpy(&bits, &target[i], sizeof bits);
+      memcpy(&wanted, &expected[i], sizeof wanted);
+      integer_fingerprints[table] = (integer_fingerprints[table] ^ bits) * 0x100000001B3u;
+      comparisons++;
+      if (bits == wanted) continue;
+      if (failures++ < 10)
+        printf(
+            "%s, integer product, kind %d, %zu x %zu, group %zu, %zu tokens, output %zu: %.9g, portable twin %.9g\n",
+            kernels->name, kind, out, in, group_size, tokens, i, target[i], expected[i]);
+    }
+  }
+  void *all[] = {codes, packed, scales, zeros, packed_scales, packed_zeros, x, y, expected, rounded};
+  for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
+}
+
+static void run_integers(void) {
+  static const size_t depths[] = {1, 31, 32, 43, 129, 288, 400, 545}, group_sizes[] = {32, 64, 96, 128, 1000};
+  for (int kind = ck_code_uint4; kind <= ck_code_int8; kind++) {
+    for (size_t d = 0; d < 8; d++)
+      for (size_t g = 0; g < 5; g++)
+        for (size_t tokens = 1; tokens <= 27; tokens += tokens < 14 ? 1 : 13)
+          run_integer((ck_code_kind)kind, 1 + random_bits() % 70, depths[d], group_sizes[g], tokens, tokens % 2, 0);
+    for (int extreme = 1; extreme <= 4; extreme++)
+      for (size_t tokens = 1; tokens <= 7; tokens += 2)
+        run_integer((ck_code_kind)kind, 33, 512, 512, tokens, 0, extreme);
+    // More tokens than are kept at a time.
+    run_integer((ck_code_kind)kind, 17, 300, 64, 205, 1, 0);
+  }
+}
+
 int main(void) {
   static const size_t depths[] = {1, 2, 15, 43, 129, 257, 400}, group_sizes[] = {1, 32, 43, 128, 1000};
   static const size_t token_counts[] = {1, 2, 7, 17};
@@ -130,6 +204,10 @@ int main(void) {
     for (size_t d = 0; d < 7; d++)
       for (size_t tokens = 1; tokens <= 8; tokens++)
         run_dense((ck_dense_kind)kind, 1 + random_bits() % 20, depths[d], tokens);
+  run_integers();
+  for (int table = 0; table < ck_integer_table_count; table++)
+    if (ck_integer_table(table))
+      printf("%-14s integer %016llx\n", ck_integer_table(table)->name, (unsigned long long)integer_fingerprints[table]);
   for (int isa = 1; isa < ck_isa_count; isa++)
     if (ck_isa_available(isa))
       printf("%-14s %016llx\n", ck_kernels_of(isa)->name, (unsigned long long)fingerprints[isa]);

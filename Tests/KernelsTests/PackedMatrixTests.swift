@@ -60,10 +60,12 @@ import Testing
   }
 
   @Test func `bytes are counted with the padding of the last panel`() {
-    // Two panels of 16 rows and two pairs; two groups a row.
+    // Two panels of 16 rows and a block of 32 columns; two groups a row.
     let weight = QuantizedCase(.uint4, 17, 3, groupSize: 2, hasZeroPoints: true).packed
-    #expect(weight.byteCount == 2 * 16 * 2 + 2 * (2 * 16 * 2 * 4))
-    #expect(QuantizedCase(.int8, 16, 3, groupSize: 3, hasZeroPoints: false).packed.byteCount == 16 * 3 + 16 * 4)
+    #expect(weight.byteCount == 2 * 16 * 32 / 2 + 2 * (2 * 16 * 2 * 4))
+    #expect(QuantizedCase(.int8, 16, 33, groupSize: 33, hasZeroPoints: false).packed.byteCount == 16 * 64 + 16 * 4)
+    let float8 = QuantizedCase(.float8E4M3, 16, 3, groupSize: 3, hasZeroPoints: false).packed
+    #expect(float8.byteCount == 16 * 3 + 16 * 4)
   }
 
   @Test func `a tensor of codes packs like its bytes`() {
@@ -71,6 +73,23 @@ import Testing
     let tensor = Tensor(.int8, [9, 10], bytes: weight.codes)
     let packed = PackedMatrix(.int8, codes: tensor, groupSize: 5, scales: weight.scales)
     #expect(packed.dequantizedRows(0..<9) == weight.packed.dequantizedRows(0..<9))
+  }
+
+  @Test func `large panels, which are mapped, hold what small ones do`() {
+    let weight = QuantizedCase(.int8, 1050, 2100, groupSize: 2100, hasZeroPoints: true)
+    #expect(weight.packed.byteCount > 2 << 20)
+    for rows in [0..<2, 1048..<1050] {
+      let range = rows.lowerBound * 2100..<rows.upperBound * 2100
+      let small = PackedMatrix(
+        .int8, codes: Array(weight.codes[range]), outFeatures: 2, inFeatures: 2100, groupSize: 2100,
+        scales: Array(weight.scales[rows]), zeroPoints: weight.zeroPoints.map { Array($0[rows]) })
+      #expect(weight.packed.dequantizedRows(rows) == small.dequantizedRows(0..<2))
+      let x = weight.activations(3)
+      for activations in PackedMatrix.Activations.allCases {
+        let large = weight.packed.product(x, activations: activations)
+        #expect(large.columns(rows).isIdentical(to: small.product(x, activations: activations)))
+      }
+    }
   }
 
   @Test func `NaN codes and wrong counts are programmer mistakes`() async {

@@ -8,7 +8,9 @@
 #include "FeedbackRounding.h"
 #include "FloatScales.h"
 #include "InstructionSets.h"
+#include "IntegerProduct.h"
 #include "LogProbabilities.h"
+#include "MachineLimits.h"
 #include "QuantizedProduct.h"
 #include "RoundToNearest.h"
 

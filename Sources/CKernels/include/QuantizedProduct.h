@@ -4,18 +4,23 @@
 // Panel layout. Sixteen output rows make a panel; panel p holds rows 16p … 16p+15, and lane r is row 16p+r. Panels
 // follow each other without gaps. A last panel with fewer rows is filled up with codes, scales and zeros of 0.
 //
-//   8-bit codes   panel = in × 16 bytes. Byte 16·k + r is the code of lane r at k: a two's complement int8, or a
-//                 float8 E4M3 (never 0x7f or 0xff, the NaN codes).
-//   4-bit codes   panel = ⌈in / 2⌉ × 16 bytes. Byte 16·(k / 2) + r holds the unsigned codes of lane r: the low nibble
-//                 that of even k, the high nibble that of k + 1, which is 0 where k + 1 = in.
+//   uint4         panel = ⌈in / 32⌉ × 256 bytes, filled up with codes of 0. Every 64 bytes hold sixteen rows at eight
+//                 consecutive k: bytes 4·r … 4·r+3 are lane r's, byte b has the code of k + b in its low nibble and that
+//                 of k + 4 + b in its high one.
+//   int8          panel = ⌈in / 32⌉ × 512 bytes, filled up likewise. Every 64 bytes hold sixteen rows at four
+//                 consecutive k: byte 4·r + b is the two's complement code of lane r at k + b.
+//   float8 E4M3   panel = in × 16 bytes. Byte 16·k + r is the code of lane r at k (never 0x7f or 0xff, the NaN codes).
 //   scales, zeros panel = ⌈in / group_size⌉ × 16 float32. Element 16·g + r belongs to lane r and group g.
 //
-// A panel's rows are the lanes of a vector: no horizontal sums, and scales apply lane by lane.
+// A panel's rows are the lanes of a vector: no horizontal sums, and scales apply lane by lane. Four consecutive k of
+// a row in one 32-bit word are what dot products of bytes take (IntegerProduct.h); masks and shifts of the word give
+// the single codes. E4M3 has no integer product, and processors convert half-precision numbers that lie side by side.
 //
 // Determinism. The sum of one output is taken in an order that depends on `in`, `group_size` and the kind of codes
 // alone. So neither the split of panels over calls nor the number of tokens in a call changes a bit, and instruction
 // sets other than the portable one agree with each other in every bit. `product_one` and `product_many` round
-// differently: the first sums x·code within a group before scaling, the second scales every code.
+// differently: the first sums x·code within a group before scaling, in four chains that take every fourth k (of
+// integers, those with the same k mod 4; of E4M3, counted from the start of the group), the second scales every code.
 #ifndef CKERNELS_QUANTIZED_PRODUCT_H
 #define CKERNELS_QUANTIZED_PRODUCT_H
 
