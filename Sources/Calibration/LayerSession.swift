@@ -111,7 +111,10 @@ public final class LayerSession {
     }
     let names = linears(of: block)
     var statistics: [String: InputStatistics] = [:]
-    for name in names { statistics[reads(name)] = quantizer.statistics(reads(name), tokens: .max) }
+    let isRoundedLater = states.quantized != nil
+    for name in names {
+      statistics[reads(name)] = quantizer.statistics(reads(name), tokens: .max, keepsMoments: !isRoundedLater)
+    }
     let before = states.quantized == nil ? nil : (try states.search.copy(), try states.heldOut.copy())
     let heldOut = try states.heldOut.read(0)
     let sequences = states.heldOut.chunks[0]
@@ -144,16 +147,15 @@ public final class LayerSession {
       output: { (layer: DecoderLayer) throws(ModelError) in
         try layer.delta(block, of: heldOut, sequences: sequences, tables: tables)
       })
-    search.isRoundedLater = states.quantized != nil
+    search.isRoundedLater = isRoundedLater
     var found = try search.run()
     if let quantized = states.quantized, let before {
       let rounding = PropagatedRounding(
-        quantizer: quantizer, block: block, tables: tables, search: (before.0, quantized.search),
-        heldOut: (before.1, quantized.heldOut), applying: { search.applying($0) })
+        quantizer: quantizer, block: block, tables: tables,
+        search: .init(before: before.0, after: states.search, quantized: quantized.search),
+        heldOut: .init(before: before.1, after: states.heldOut, quantized: quantized.heldOut),
+        applying: { search.applying($0) })
       found = try rounding.run(found)
-      let layer = search.applying(found)
-      try layer.advance(quantized.search, through: block, tables: tables)
-      try layer.advance(quantized.heldOut, through: block, tables: tables)
     }
     merge(found) { seen[reads($0)] }
   }
