@@ -14,7 +14,6 @@ public final class LayerSession {
   let quota: Int
   private var finished: Set<LayerBlock> = []
   private var mixture: MixtureSession?
-  private var hasPassedErrorsOn = false
   var result = QuantizedBlock()
   var maxima: [String: Float] = [:]
 
@@ -75,13 +74,7 @@ public final class LayerSession {
   public func finish() throws(ModelError) {
     guard states != nil else { return }
     for block in layer.configuration.blocks { try run(block) }
-    guard let mixture else { return }
-    try mixture.finish(in: self)
-    guard let quantized = states?.quantized, !hasPassedErrorsOn else { return }
-    // What experts lose is not passed on: behind a quantized router other experts would see other tokens.
-    hasPassedErrorsOn = true
-    try layer.advance(quantized.search, through: .feedForward, tables: tables)
-    try layer.advance(quantized.heldOut, through: .feedForward, tables: tables)
+    try mixture?.finish(in: self)
   }
 
   /// The block that a module belongs to: everything that comes before the feed-forward's first module is attention's.
