@@ -78,7 +78,7 @@ import Testing
     let outcome = try run.execute()
     #expect(outcome.calibration?.samples == 16)
     // Another try does not look again.
-    let again = try run.aiming(at: .bits(3.5), after: outcome)
+    let again = run.aiming(at: .bits(3.5), after: outcome)
     #expect(outcome.convergence?.samples == 16)
     try FileManager.default.removeItem(atPath: bench.folder("out.tar.zst"))
     var said: [String] = []
