@@ -38,7 +38,7 @@ import Testing
   @Test func `a text that repeats itself needs few samples, a varied one more`() throws {
     let bench = try Workbench()
     let few = try #require(try bench.quantize(Self.recipe(bench, Self.repeated), to: "few.tar.zst").calibration)
-    #expect(few.samples == 16 && few.convergence.map(\.samples) == [16, 32], "\(few)")
+    #expect(few.samples <= 32 && few.convergence.last?.samples == 2 * few.samples, "\(few)")
     let many = try #require(try bench.quantize(Self.recipe(bench, Self.varied), to: "many.tar.zst").calibration)
     #expect(many.samples >= 64 && many.convergence.count >= 3, "\(many)")
     let errors = many.convergence.map(\.error)
@@ -69,17 +69,16 @@ import Testing
     #expect(outcome.stages.allSatisfy { !$0.name.contains("samples") })
   }
 
-  @Test func `an entropy-coded model, and one of experts, are calibrated with what is found`() throws {
+  @Test func `an entropy-coded model is calibrated with what is found, and other tries look no more`() throws {
     let bench = try Workbench()
     var recipe = try Self.recipe(bench, Self.repeated)
     recipe.scheme = .entropyCoded(bits: 8)
     recipe.rate = .bits(4)
     let run = try bench.run(recipe)
     let outcome = try run.execute()
-    #expect(outcome.calibration?.samples == 16)
-    // Another try does not look again.
+    #expect(outcome.calibration.map { $0.samples <= 32 } ?? false)
     let again = run.aiming(at: .bits(3.5), after: outcome)
-    #expect(outcome.convergence?.samples == 16)
+    #expect(outcome.convergence?.samples == outcome.calibration?.samples)
     try FileManager.default.removeItem(atPath: bench.folder("out.tar.zst"))
     var said: [String] = []
     #expect(try again.execute { said.append($0.stage) }.calibration?.convergence == outcome.calibration?.convergence)
