@@ -29,24 +29,29 @@ final class MomentFactors {
     _ key: String, _ statistics: InputStatistics, heldOut input: Matrix?, weight: PreparedWeight
   ) -> Choice? {
     if let known = choices[key] { return known }
-    let found = search(statistics, input, weight)
+    let found = Self.search(statistics, input, weight).choice
     choices[key] = found
     return found
   }
 
-  private func search(_ statistics: InputStatistics, _ input: Matrix?, _ weight: PreparedWeight) -> Choice? {
+  /// The best factor for an input, and what is lost with it.
+  ///
+  /// - Returns: no choice if rounding each weight by itself is better; the error is that of ``error(_:_:on:)`` for the
+  ///   sampled rows, `nil` where there were too few held-out tokens to measure it.
+  static func search(
+    _ statistics: InputStatistics, _ input: Matrix?, _ weight: PreparedWeight
+  ) -> (choice: Choice?, error: Double?) {
     let middle = Self.shrinkages[Self.shrinkages.count / 2]
     func only(_ shrinkage: Float) -> Choice? {
       statistics.factor(shrinkage: shrinkage).map { Choice(shrinkage: shrinkage, factor: $0) }
     }
-    guard let input, input.rows >= Self.fewestTokens, weight.scheme != nil else { return only(middle) }
+    guard let input, input.rows >= Self.fewestTokens, weight.scheme != nil else {
+      return (only(middle), nil)
+    }
     let sample = weight.sampled(weight.sampledRows(Self.sampledRows))
     let rows = sample.source.matrix()
     func merit(_ tensor: QuantizedTensor) -> Double {
-      let difference = Matrix(
-        rows: rows.rows, columns: rows.columns, values: zip(tensor.dequantized().values, rows.values).map { $0 - $1 })
-      let output = MatrixProduct.product(input, transposed: difference)
-      let error = ck_sum_of_squares(output.values, output.values.count)
+      let error = error(tensor, rows, on: input)
       // Of entropy-coded weights half the error is worth half a bit; the others all have the same bits.
       guard weight.coding != nil else { return error }
       return error * MathFunctions.power(4, tensor.codeEntropy.byClass)
@@ -64,6 +69,18 @@ final class MomentFactors {
       }
       (best, least) = (choice, found)
     }
-    return best
+    return (best, least.isFinite ? least : nil)
+  }
+
+  /// Squared error that rounding causes in what a linear gives, summed over tokens and rows.
+  ///
+  /// - Parameters:
+  ///   - rows: what was rounded, `[rows, channels]`.
+  ///   - input: `[tokens, channels]`.
+  static func error(_ tensor: QuantizedTensor, _ rows: Matrix, on input: Matrix) -> Double {
+    let difference = Matrix(
+      rows: rows.rows, columns: rows.columns, values: zip(tensor.dequantized().values, rows.values).map { $0 - $1 })
+    let output = MatrixProduct.product(input, transposed: difference)
+    return ck_sum_of_squares(output.values, output.values.count)
   }
 }

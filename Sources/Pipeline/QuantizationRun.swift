@@ -53,6 +53,10 @@ public struct QuantizationRun: Sendable {
     public let stages: [Report.Stage]
     /// What a person should know.
     public let warnings: [String]
+    /// The recipe as the artifact holds it: with the number of samples that was found.
+    let recipe: JSONValue
+    /// How many samples it was calibrated with, where that was to be found.
+    let convergence: SampleConvergence?
     /// What was measured of entropy-coded linears before they were coded.
     let survey: EntropySurvey?
     /// Expected bits a weight, where fewer would hold the limit of the divergence, but no fewer are spent.
@@ -68,9 +72,10 @@ public struct QuantizationRun: Sendable {
   /// Bytes of memory expected at the highest.
   public var expectedMemory: Int { memory.peak }
   /// How the run keeps to the memory it was given.
-  public let memory: MemoryPlan
-  private let texts: CalibrationTexts?
-  private let calibration: Report.Calibration?
+  public private(set) var memory: MemoryPlan
+  private let windows: TokenWindows?
+  private var texts: CalibrationTexts?
+  private var calibration: Report.Calibration?
   /// The adapter's name and digest; `null` without one.
   let adapter: JSONValue
 
@@ -87,21 +92,35 @@ public struct QuantizationRun: Sendable {
       let length = min(recipe.sequenceLength, model.configuration.maximumPositions)
       let windows = try TokenWindows(
         text, tokenizer: inputs.tokenizer, separator: inputs.separator, begin: inputs.windowBegin,
-        length: length, limit: recipe.samples)
-      // Experts that see too little get half as many samples again, where the text has more.
-      let reserve = model.configuration.hasExperts ? windows.others(limit: max(1, recipe.samples / 2)) : []
-      let texts = CalibrationTexts(windows, reserve: reserve)
+        length: length, limit: recipe.samples ?? SampleConvergence.limit)
+      self.windows = windows
+      let texts = Self.texts(windows, model)
       self.texts = texts
       calibration = Report.Calibration(
         source: text.name, tokens: windows.tokenCount, samples: windows.windows.count, digest: text.digest)
-      memory = MemoryPlan(
-        model, plan, recipe: recipe, tokens: texts.tokenCount, window: length, limit: request.maximumMemory)
+      memory = Self.memory(texts, windows, model, plan, request)
     } else {
+      windows = nil
       texts = nil
       calibration = nil
       memory = MemoryPlan(model, plan, recipe: recipe, tokens: 0, window: 0, limit: request.maximumMemory)
     }
     try checkFit()
+  }
+
+  private static func texts(_ windows: TokenWindows, _ model: LanguageModel) -> CalibrationTexts {
+    // Experts that see too little get half as many samples again, where the text has more.
+    let reserve = model.configuration.hasExperts ? windows.others(limit: max(1, windows.windows.count / 2)) : []
+    return CalibrationTexts(windows, reserve: reserve)
+  }
+
+  private static func memory(
+    _ texts: CalibrationTexts, _ windows: TokenWindows, _ model: LanguageModel, _ plan: QuantizationPlan,
+    _ request: Request
+  ) -> MemoryPlan {
+    MemoryPlan(
+      model, plan, recipe: request.recipe, tokens: texts.tokenCount, window: windows.length,
+      limit: request.maximumMemory)
   }
 
   private func checkFit() throws {
@@ -137,11 +156,21 @@ public struct QuantizationRun: Sendable {
     return remarks
   }
 
+  /// How much text the run is calibrated with, in words; `nil` if it needs none.
+  public var calibrationAmount: String? {
+    guard let windows else { return nil }
+    let amount = "\(windows.windows.count) samples of \(windows.length) tokens"
+    return request.recipe.samples == nil && SampleConvergence.numbers(model, plan, windows).count > 1
+      ? "at most \(amount), chosen by convergence" : amount
+  }
+
   /// What the artifact is expected to take; a target that leaves nothing for codes is refused.
   public func expectedSize() throws -> ExpectedSize {
     try plan.expectedSize(at: rate, members: sideFiles(), isCompressed: !request.output.hasSuffix("/"))
   }
 
+  /// How many samples there are to be, where an earlier try of the run has found it.
+  private var convergence: SampleConvergence?
   /// What an earlier run measured of entropy-coded linears.
   private var survey: EntropySurvey?
   /// What is aimed at in place of the recipe's rate.
@@ -155,8 +184,27 @@ public struct QuantizationRun: Sendable {
   public func aiming(at rate: Rate, after outcome: Outcome) -> QuantizationRun {
     var result = self
     result.aim = rate
+    result.convergence = outcome.convergence
     result.survey = outcome.survey
     return result
+  }
+
+  /// Decides how many samples there are, where the recipe does not say: from here on all is as if it did.
+  ///
+  /// - Returns: whether there was anything to decide.
+  private mutating func settleSamples(progress: ProgressHandler) throws -> Bool {
+    guard let windows, request.recipe.samples == nil else { return false }
+    let found = try convergence ?? SampleConvergence.find(model, plan, windows, memory: memory, progress: progress)
+    convergence = found
+    request.recipe.samples = found.samples
+    let chosen = windows.limited(to: found.samples)
+    let texts = Self.texts(chosen, model)
+    self.texts = texts
+    calibration?.tokens = chosen.tokenCount
+    calibration?.samples = chosen.windows.count
+    calibration?.convergence = found.measured
+    memory = Self.memory(texts, chosen, model, plan, request)
+    return true
   }
 
   /// Decides how finely entropy-coded linears are coded.
@@ -175,8 +223,9 @@ public struct QuantizationRun: Sendable {
   public func execute(progress: ProgressHandler = { _ in }) throws -> Outcome {
     do {
       var clock = StageClock()
-      guard request.recipe.usesEntropyCoding else { return try execute(&clock, progress: progress) }
       var settled = self
+      if try settled.settleSamples(progress: progress) { clock.finish("choose the number of samples") }
+      guard request.recipe.usesEntropyCoding else { return try settled.execute(&clock, progress: progress) }
       try settled.settleRates(progress: progress)
       clock.finish("measure rates and sensitivities")
       return try settled.execute(&clock, progress: progress)
@@ -305,8 +354,7 @@ public struct QuantizationRun: Sendable {
       summary: summary, folds: outcomes.flatMap(\.reportedFolds), experts: experts(outcomes),
       ledger: try plan.ledger(model, folded: Set(outcomes.flatMap(\.folded))), calibration: calibration,
       sourceDigest: digest, stages: clock.stages, warnings: remarks + fewestBitsRemark + Self.unsettled(outcomes),
-      survey: survey,
-      fewestBits: fewestBits)
+      recipe: recordedRecipe, convergence: convergence, survey: survey, fewestBits: fewestBits)
   }
 
   private var fewestBitsRemark: [String] {

@@ -57,7 +57,7 @@ extension Recipe {
       let inner = RecipeReader(object: calibration, file: file, path: "calibration.")
       try inner.refuseUnknown(except: ["texts", "samples", "sequence_length", "expert_tokens"])
       self.calibration = try inner.strings("texts") ?? self.calibration
-      samples = try inner.count("samples") ?? samples
+      samples = try inner.samples()
       sequenceLength = try inner.count("sequence_length") ?? sequenceLength
       expertTokens = try inner.count("expert_tokens") ?? expertTokens
     }
@@ -115,6 +115,17 @@ private struct RecipeReader {
     guard let value = object[key], !value.isNull else { return nil }
     guard let count = value.intValue, count > 0 else {
       throw refuse(key, "is \(value.compactText), expected a positive whole number")
+    }
+    return count
+  }
+
+  /// The number of samples; `nil` if it is to be found.
+  func samples() throws -> Int? {
+    guard let value = object["samples"], !value.isNull,
+      value.stringValue?.lowercased() != Recipe.automatic
+    else { return nil }
+    guard let count = value.intValue, count > 0 else {
+      throw refuse("samples", "is \(value.compactText), expected a positive whole number or \(Recipe.automatic)")
     }
     return count
   }

@@ -38,8 +38,8 @@ public struct Recipe: Sendable {
   public var rules: [Rule]
   /// Names or files of calibration texts.
   public var calibration: [String]
-  /// The most windows of calibration text.
-  public var samples: Int
+  /// The most windows of calibration text; `nil` takes as many as lower the error of the first layer.
+  public var samples: Int?
   /// Tokens of a window; the model's positions bound it.
   public var sequenceLength: Int
   /// Tokens below which an expert gets further samples.
@@ -50,7 +50,7 @@ public struct Recipe: Sendable {
   /// A recipe; by default AWQ and GPTQ to 4-bit integers with zero points.
   public init(
     scheme: QuantizationScheme = .w4a16Asymmetric, method: Method = .awqGPTQ, rate: Rate? = nil, ignore: [String] = [],
-    include: [String] = [], rules: [Rule] = [], calibration: [String] = ["builtin"], samples: Int = 128,
+    include: [String] = [], rules: [Rule] = [], calibration: [String] = ["builtin"], samples: Int? = nil,
     sequenceLength: Int = 512, expertTokens: Int = 128
   ) {
     self.scheme = scheme
@@ -72,10 +72,7 @@ public struct Recipe: Sendable {
     if usesEntropyCoding { return true }
     let methods = [method] + rules.compactMap(\.method)
     if methods.contains(where: { $0 != .roundToNearest }) { return true }
-    return schemes.contains { scheme in
-      if case .staticPerTensor = scheme.activations { return true }
-      return scheme.activations == QuantizationScheme.nvfp4.activations
-    }
+    return schemes.contains(where: \.hasStaticActivationScales)
   }
 
   /// Whether some linears are entropy-coded.
@@ -107,12 +104,18 @@ public struct Recipe: Sendable {
     if needsCalibration {
       object["calibration"] = [
         "texts": .array(calibration.map { .string(String($0.split(separator: "/").last ?? "")) }),
-        "samples": .integer(samples), "sequence_length": .integer(sequenceLength),
+        "samples": samples.map { .integer($0) } ?? .string(Self.automatic), "sequence_length": .integer(sequenceLength),
         "expert_tokens": .integer(expertTokens),
       ]
     }
     return .object(object)
   }
+
+  /// The most samples that are taken where a recipe does not say how many.
+  public static let mostSamples = SampleConvergence.limit
+
+  /// What a recipe says in place of a number of samples that is to be found.
+  static let automatic = "auto"
 
   /// The rate of entropy-coded weights unless another is given.
   static let usualRate = Rate.bits(4)
@@ -123,5 +126,13 @@ public struct Recipe: Sendable {
     case .perChannel where QuantizationScheme.named(scheme.name)?.hasGroups == true: .integer(-1)
     default: .null
     }
+  }
+}
+
+extension QuantizationScheme {
+  /// Whether scales of activations are part of the artifact: the largest activation is looked for in a text.
+  var hasStaticActivationScales: Bool {
+    if case .staticPerTensor = activations { return true }
+    return activations == QuantizationScheme.nvfp4.activations
   }
 }

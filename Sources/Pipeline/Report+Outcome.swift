@@ -4,10 +4,10 @@ public import Reports
 
 extension Report {
   /// Adds what only the run that made the artifact knows.
-  public mutating func add(_ outcome: QuantizationRun.Outcome, of run: QuantizationRun) {
+  public mutating func add(_ outcome: QuantizationRun.Outcome) {
     folds = outcome.folds
     calibration = outcome.calibration
-    recipe = run.recordedRecipe
+    recipe = outcome.recipe
     time = outcome.stages + time
     peakMemory = SystemFacts.peakMemory
     warnings = outcome.warnings + warnings

@@ -7,8 +7,9 @@ public struct TokenWindows: Sendable {
   public let windows: [[Int]]
   /// Length of a full window.
   public let length: Int
-  /// Windows that the limit left out, in the order of the text.
-  private let left: [[Int]]
+  /// All windows of the text, and which of them the limit left.
+  private let all: [[Int]]
+  private let chosen: [Int]
 
   /// Number of tokens in all windows.
   public var tokenCount: Int { windows.reduce(0) { $0 + $1.count } }
@@ -43,15 +44,9 @@ public struct TokenWindows: Sendable {
       return part.first == begin ? Array(part) : (begin.map { [$0] } ?? []) + part
     }
     if let last = all.last, all.count > 1, last.count < (length + 1) / 2 { all.removeLast() }
-    if let limit, all.count > limit {
-      let chosen = (0..<limit).map { $0 * all.count / limit }
-      windows = chosen.map { all[$0] }
-      let isChosen = Set(chosen)
-      left = all.indices.filter { !isChosen.contains($0) }.map { all[$0] }
-    } else {
-      windows = all
-      left = []
-    }
+    self.all = all
+    chosen = Self.places(limit, of: all.count)
+    windows = chosen.map { all[$0] }
     guard windows.contains(where: { $0.count >= 2 }) else {
       throw PipelineError.input("the text \(text.name) has fewer than two tokens")
     }
@@ -61,22 +56,57 @@ public struct TokenWindows: Sendable {
   init(windows: [[Int]], length: Int) {
     self.windows = windows
     self.length = length
-    left = []
+    all = windows
+    chosen = Array(windows.indices)
   }
+
+  private init(_ other: TokenWindows, limit: Int) {
+    length = other.length
+    let all = other.all
+    self.all = all
+    chosen = Self.places(limit, of: all.count)
+    windows = chosen.map { all[$0] }
+  }
+
+  private static func places(_ limit: Int?, of count: Int) -> [Int] {
+    guard let limit, count > limit else { return Array(0..<count) }
+    return (0..<limit).map { $0 * count / limit }
+  }
+
+  /// The windows that another limit would have taken of the same text.
+  ///
+  /// Those of a limit are among those of twice the limit, at even places.
+  func limited(to limit: Int) -> TokenWindows { TokenWindows(self, limit: limit) }
+
+  /// Number of windows that the text has in all.
+  var available: Int { all.count }
 
   /// Windows of the same text that the limit left out, taken evenly, at most `limit`.
   func others(limit: Int) -> [[Int]] {
-    guard left.count > limit else { return left }
-    return (0..<limit).map { left[$0 * left.count / limit] }
+    let isChosen = Set(chosen)
+    let left = all.indices.filter { !isChosen.contains($0) }
+    guard left.count > limit else { return left.map { all[$0] } }
+    return (0..<limit).map { all[left[$0 * left.count / limit]] }
   }
+
+  /// A window of the text by its place in it.
+  subscript(place: Int) -> [Int] { all[place] }
 
   /// Every eighth window apart, for judging; both parts have at least one window if there are two.
   var splitHeldOut: (search: [[Int]], heldOut: [[Int]]) {
-    guard windows.count > 1 else { return (windows, windows) }
-    let step = min(8, windows.count)
+    let (search, heldOut) = heldOutPlaces
+    return (search.map { all[$0] }, heldOut.map { all[$0] })
+  }
+
+  /// The same by the windows' places in the text.
+  ///
+  /// What is apart in a limit's windows is at odd places, so that no smaller limit, halved from it, takes it.
+  var heldOutPlaces: (search: [Int], heldOut: [Int]) {
+    guard chosen.count > 1 else { return (chosen, chosen) }
+    let step = min(8, chosen.count)
     return (
-      windows.enumerated().filter { $0.offset % step != step - 1 }.map(\.element),
-      windows.enumerated().filter { $0.offset % step == step - 1 }.map(\.element)
+      chosen.enumerated().filter { $0.offset % step != step - 1 }.map(\.element),
+      chosen.enumerated().filter { $0.offset % step == step - 1 }.map(\.element)
     )
   }
 }

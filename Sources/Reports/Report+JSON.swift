@@ -142,9 +142,14 @@ extension Report.Fold {
 
 extension Report.Calibration {
   fileprivate var json: JSONValue {
-    [
+    var object: JSONObject = [
       "source": .string(source), "tokens": .integer(tokens), "samples": .integer(samples), "digest": .string(digest),
     ]
+    if !convergence.isEmpty {
+      object["convergence"] = .array(
+        convergence.map { ["samples": .integer($0.samples), "error": .real($0.error)] })
+    }
+    return .object(object)
   }
 }
 

@@ -125,6 +125,10 @@ extension Report.Calibration {
     self.init(
       source: try node.text("source"), tokens: try node.whole("tokens"), samples: try node.whole("samples"),
       digest: try node.text("digest"))
+    guard node.value["convergence"].map({ !$0.isNull }) ?? false else { return }
+    convergence = try node.nodes("convergence").map { (node) throws(ReportsError) in
+      Convergence(samples: try node.whole("samples"), error: try node.number("error"))
+    }
   }
 }
 

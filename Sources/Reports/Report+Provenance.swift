@@ -43,13 +43,30 @@ extension Report {
     public var samples: Int
     /// SHA-256 of the text.
     public var digest: String
+    /// How the number of sequences was found; empty where it was given.
+    public var convergence: [Convergence]
+
+    /// What a number of sequences leaves to be gained.
+    public struct Convergence: Sendable, Equatable {
+      /// Number of sequences.
+      public var samples: Int
+      /// Squared error of the first layer's linears once rounded, over the square of what they give.
+      public var error: Double
+
+      /// A number of sequences and its error.
+      public init(samples: Int, error: Double) {
+        self.samples = samples
+        self.error = error
+      }
+    }
 
     /// A calibration text.
-    public init(source: String, tokens: Int, samples: Int, digest: String) {
+    public init(source: String, tokens: Int, samples: Int, digest: String, convergence: [Convergence] = []) {
       self.source = source
       self.tokens = tokens
       self.samples = samples
       self.digest = digest
+      self.convergence = convergence
     }
   }
 

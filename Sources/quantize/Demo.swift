@@ -54,7 +54,7 @@ struct Demo: ParsableCommand {
       // All there is: the bounds of the smallest differences need it.
       verification.tokens = .max
       var report = try Verification.run(verification, progress: progress.show)
-      report.add(outcome, of: run)
+      report.add(outcome)
       try ReportFolder.write(report, to: ReportFolder.beside(path))
       rows.append((title, report))
     }

@@ -37,7 +37,7 @@ extension Run {
     var outcome = try made(run, progress)
     guard case .divergence(let limit)? = run.request.recipe.rate else {
       var report = try verified(request, progress)
-      report.add(outcome, of: run)
+      report.add(outcome)
       return report
     }
     var report = try verified(request, progress, limit: limit)
@@ -67,7 +67,7 @@ extension Run {
       progress.note("an earlier try was smaller and held the limit; making it again")
       try tryAgain(held.aim)
     }
-    report.add(outcome, of: run)
+    report.add(outcome)
     return report
   }
 

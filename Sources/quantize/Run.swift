@@ -56,7 +56,10 @@ struct RecipeOptions: ParsableArguments {
       "Calibration text: builtin, a UTF-8 file, or .jsonl with a \"text\" a line. May be repeated.", valueName: "file"))
   var calibration: [String] = []
 
-  @Option(help: ArgumentHelp("The most windows of calibration text (default 128).", valueName: "n"))
+  @Option(
+    help: ArgumentHelp(
+      "The most windows of calibration text; by default as many as lower the error of the first layer, at most "
+        + "\(Recipe.mostSamples).", valueName: "n"))
   var samples: Int?
 
   @Option(help: ArgumentHelp("Tokens of a calibration window (default 512).", valueName: "n"))
@@ -334,6 +337,7 @@ struct PlanCommand: ParsableCommand {
           "sourceBytes": .integer(source), "outputBytesBeforeCompression": .integer(run.plan.byteCount),
           "expectedOutputBytes": size.byteCount.map { .integer($0) } ?? .null,
           "peakMemory": .integer(run.expectedMemory),
+          "calibration": run.calibrationAmount.map { .string($0) } ?? .null,
           "linears": .object(JSONObject(groups.map { .init($0.0, .integer($0.1)) })),
           "remarks": .array(run.remarks.map { .string($0) }),
         ]).prettyText, terminator: "")
@@ -341,6 +345,7 @@ struct PlanCommand: ParsableCommand {
     }
     print("source    \(Output.size(source)) of tensors")
     print("output    \(size.phrase)")
+    if let calibration = run.calibrationAmount { print("text      \(calibration)") }
     print("memory    about \(Output.size(run.expectedMemory)) at the highest")
     for (title, count) in groups { print("linears   \(count) × \(title)") }
     for remark in run.remarks { print("note      \(remark)") }

@@ -54,6 +54,20 @@ import Testing
     #expect(try resumed.json()["sha256"] == Self.whole.get().sha256)
   }
 
+  @Test func `a number of samples that is found is found again`() throws {
+    let folder = try TestFolder()
+    let rest = ["--json", "--no-verify", "--method", "awq", "--calibration", "stories", "--seqlen", "128"]
+    let arguments = [Self.model, "-o", folder("out.tar.zst")] + rest
+    let running = try Command.start(arguments)
+    try running.signal(SIGKILL, after: Self.atLayer1)
+    #expect(try running.finish().status == -SIGKILL)
+    let resumed = try Command.run(arguments + ["--resume"])
+    #expect(resumed.status == 0, "\(resumed.error)")
+    #expect(resumed.error.contains("calibrating with 16 samples: 32 would"), "\(resumed.error)")
+    let given = try Command.run([Self.model, "-o", folder("given.tar.zst"), "-q", "--samples", "16"] + rest)
+    #expect(try resumed.json()["sha256"] == given.json()["sha256"])
+  }
+
   @Test func `what earlier layers lost is known again after a stop`() throws {
     let folder = try TestFolder()
     let rest = ["--json", "--no-verify", "--method", "gptq"] + Self.common

@@ -142,7 +142,7 @@ import Testing
     let outcome = try run.execute()
     #expect(try bench.artifact().info("lm_head.weight") == nil)
     var report = try bench.verify()
-    report.add(outcome, of: run)
+    report.add(outcome)
     let ledger = try #require(report.ledger)
     #expect(ledger.total(.quantized).tensors == 14 && ledger.total(.copied).tensors == 6)
     #expect(ledger.entries.filter { $0.fate.kind == .dropped }.map(\.name) == ["lm_head.weight"])

@@ -62,7 +62,14 @@ import Testing
   @Test func `what is left out is as without a file`() throws {
     let recipe = try Recipe(yaml: "ignore: []", file: "recipe.yaml")
     #expect(recipe.json == Recipe().json)
-    #expect(recipe.scheme == .w4a16Asymmetric && recipe.method == .awqGPTQ && recipe.samples == 128)
+    #expect(recipe.scheme == .w4a16Asymmetric && recipe.method == .awqGPTQ && recipe.samples == nil)
+  }
+
+  @Test(arguments: ["", "samples: auto", "samples: Auto", "samples: null"])
+  func `a number of samples that is not given is found`(_ line: String) throws {
+    let recipe = try Recipe(yaml: "calibration: {\(line)}", file: "recipe.yaml")
+    #expect(recipe.samples == nil && recipe.json["calibration"]?["samples"] == "auto")
+    #expect(try Recipe(yaml: recipe.json.prettyText, file: "recipe.yaml").json == recipe.json)
   }
 
   @Test func `a recipe as it is stored in an artifact is read back as the same recipe`() throws {
@@ -102,6 +109,7 @@ import Testing
     Refusal(yaml: "rules:\n - targets: [a]\n   bit: 4", words: ["rules[0].bit", "is not known"]),
     Refusal(yaml: "calibration: builtin", words: ["calibration is not a mapping"]),
     Refusal(yaml: "calibration: {samples: 0}", words: ["calibration.samples is 0"]),
+    Refusal(yaml: "calibration: {samples: some}", words: ["calibration.samples is \"some\"", "number or auto"]),
     Refusal(yaml: "calibration: {length: 4}", words: ["calibration.length", "is not known"]),
     Refusal(yaml: "- W4A16", words: ["does not hold a mapping"]),
     Refusal(yaml: "", words: ["does not hold a mapping"]),

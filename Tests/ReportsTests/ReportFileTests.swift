@@ -35,6 +35,14 @@ import Testing
     }
   }
 
+  @Test func `a number of samples that was given has no search to show`() throws {
+    var report = SampleReport.small
+    #expect(report.html().contains("chosen by the error that each number leaves in the first layer"))
+    report.calibration?.convergence = []
+    #expect(report.json()["calibration"]?["convergence"] == nil && !report.html().contains("chosen by the error"))
+    #expect(try Report(json: report.json()) == report)
+  }
+
   @Test func `a report without a comparison is read back too`() throws {
     var report = SampleReport.small
     report.accuracy?.comparison = nil

@@ -50,7 +50,8 @@ enum SampleReport {
     report.ledger = ledger
     report.recipe = ["scheme": "W4A16_ASYM", "method": "awq", "group_size": 128, "ignore": ["lm_head"]]
     report.calibration = Report.Calibration(
-      source: "builtin", tokens: 65_536, samples: 128, digest: "sha256:" + digest("c3"))
+      source: "builtin", tokens: 65_536, samples: 128, digest: "sha256:" + digest("c3"),
+      convergence: [.init(samples: 64, error: 0.0125), .init(samples: 128, error: 0.012)])
     report.text = Report.Text(
       source: "wiki.test.txt", tokens: 4104, windowLength: 512, digest: "sha256:" + digest("d4"))
     report.time = [

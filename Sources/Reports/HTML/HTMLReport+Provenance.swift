@@ -40,6 +40,7 @@ extension Report {
               "\(calibration.source): \(NumberText.count(calibration.tokens)) tokens in "
               + "\(NumberText.count(calibration.samples)) samples"
             writeEntry("Calibrated on", amount, code: calibration.digest, &page)
+            if let sentence = calibration.convergenceSentence { writeEntry("Samples", sentence, &page) }
           }
           if let text {
             let amount =
@@ -92,5 +93,15 @@ extension Report {
         }
       }
     }
+  }
+}
+
+extension Report.Calibration {
+  /// How the number of samples was found, where it was.
+  fileprivate var convergenceSentence: String? {
+    guard let first = convergence.first, convergence.count > 1 else { return nil }
+    let errors = convergence.map { "\(NumberText.count($0.samples)): \(NumberText.percent($0.error / first.error))" }
+    return "\(NumberText.count(samples)), chosen by the error that each number leaves in the first layer "
+      + "(\(errors.joined(separator: ", ")))"
   }
 }
