@@ -15,8 +15,6 @@ struct QuantizedBlock {
   var normFactors: [String: [Float]] = [:]
   var folds: [FoldOutcome] = []
   var loss = 0.0
-  /// ρ of each linear that is rounded with feedback, by name.
-  var shrinkages: [String: Float] = [:]
 }
 
 /// Searches the folds of one block, tries them on held-out text, and keeps what lowers the error of the block's output.
@@ -160,10 +158,6 @@ struct BlockSearch {
     return bits < 8
   }
 
-  private func feedsBack(_ name: String) -> Bool {
-    isQuantized(name) && quantizer.methods[name]?.feedsBack ?? false
-  }
-
   /// The factor of what a linear reads; `nil` where rounding each weight by itself is better.
   private func choice(_ name: String) -> MomentFactors.Choice? {
     guard let first = initial[name], first.scheme != nil else { return nil }
@@ -178,10 +172,7 @@ struct BlockSearch {
       return weight.rounded(
         weight.scaled, factor: choice.factor, channelFactors: weight.columnFactors, refits: true)
     }
-    // Steps of entropy-coded columns follow their inputs, also where nothing is known of how those go together.
-    guard weight.coding != nil else { return nil }
-    let factor = MomentFactor(uncorrelated: statistics(name).squares.map { $0.squareRoot() })
-    return weight.rounded(weight.scaled, factor: factor, channelFactors: nil)
+    return weight.roundedAlone(statistics(name))
   }
 
   private func search(_ fold: Fold) -> Plan {
@@ -228,7 +219,8 @@ struct BlockSearch {
       if clips.found[key] == nil {
         clips.found[key] = ClipSearch.run(
           weight.scaled, as: scheme.weights, scaleType: weight.storedType, statistics: statistics(name),
-          scales: weight.columnFactors ?? [Float](repeating: 1, count: weight.source.inFeatures))
+          scales: weight.columnFactors ?? [Float](repeating: 1, count: weight.source.inFeatures),
+          isFedBack: quantizer.feedsBack(name))
       }
       block.weights[name]?.shrink = clips.found[key]
     }
@@ -238,16 +230,11 @@ struct BlockSearch {
       let shared = sharedMaximum(name, block.weights)
       block.weights[name]?.scaling.sharedMaximum = shared
     }
-    for name in names where feedsBack(name) {
+    for name in names where quantizer.feedsBack(name) && !isRoundedLater {
       guard let weight = block.weights[name] else { continue }
-      if isRoundedLater, let choice = choice(name) {
-        block.shrinkages[name] = choice.shrinkage
-        continue
-      }
       let key = "\(name) \(touched[name] ?? []) \(weight.shrink != nil)"
       if clips.rounded[key] == nil { clips.rounded[key] = fedBack(name, weight) }
       block.weights[name]?.rounded = clips.rounded[key]
-      block.shrinkages[name] = factors.chosen(layer.layout.linear(name)?.reads ?? name)?.shrinkage
     }
     return block
   }

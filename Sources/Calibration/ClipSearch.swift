@@ -15,15 +15,20 @@ public enum ClipSearch {
   /// phase moves with it), lower the KL divergence of the pocket models by 3 %.
   static let shrinks: [Float] = [1] + (24...42).reversed().filter { $0 != 40 }.map { Float($0) / 40 }
 
+  /// Those that are tried where rounding feeds errors back and scales are fitted to the codes: finer ones do not pay.
+  static let coarseShrinks: [Float] = [1] + (12...21).reversed().filter { $0 != 20 }.map { Float($0) / 20 }
+
   /// The best factor for each scale, `[outFeatures × groups]`.
   ///
   /// - Parameters:
   ///   - weight: already multiplied by the channel factors.
   ///   - scales: the channel factors, one an input channel; the inputs are divided by them.
+  ///   - isFedBack: whether the weights will be rounded with feedback.
   public static func run(
     _ weight: WeightRows, as quantization: WeightQuantization, scaleType: DType, statistics: InputStatistics,
-    scales: [Float]
+    scales: [Float], isFedBack: Bool = false
   ) -> [Float] {
+    let shrinks = isFedBack ? coarseShrinks : shrinks
     guard case .int(let bits) = quantization.format else { return [] }
     let (rowCount, width) = (weight.outFeatures, weight.inFeatures)
     let grid = ScaleGrid(quantization.granularity, outFeatures: rowCount, inFeatures: width)
@@ -37,7 +42,7 @@ public enum ClipSearch {
       Parallel.forEachRange(of: rowCount, size: 64) { rows in
         let tile = weight.rows(rows)
         for group in 0..<grid.columnGroups {
-          let best = bestShrinks(tile, moments[group], grid: grid, group: group, spec: spec)
+          let best = bestShrinks(shrinks, tile, moments[group], grid: grid, group: group, spec: spec)
           for (row, shrink) in zip(rows, best) { result[row * grid.columnGroups + group] = shrink }
         }
       }
@@ -86,7 +91,7 @@ public enum ClipSearch {
   }
 
   private static func bestShrinks(
-    _ weight: Matrix, _ moments: Moments, grid: ScaleGrid, group: Int, spec: ck_int_grid
+    _ shrinks: [Float], _ weight: Matrix, _ moments: Moments, grid: ScaleGrid, group: Int, spec: ck_int_grid
   ) -> [Float] {
     let width = moments.width
     var best = [Float](repeating: 1, count: weight.rows)

@@ -41,6 +41,9 @@ public struct LayerQuantizer: Sendable {
     }
   }
 
+  /// Whether a linear is rounded with feedback.
+  func feedsBack(_ name: String) -> Bool { schemes[name] != nil && methods[name]?.feedsBack ?? false }
+
   /// The element type of a scheme's scales: the checkpoint's; halves cannot hold the small scales of float8.
   static func scaleType(_ scheme: QuantizationScheme, _ storedType: DType) -> DType {
     scheme.weights.format == .float8E4M3 && storedType == .float16 ? .float32 : storedType
@@ -61,8 +64,10 @@ public struct LayerQuantizer: Sendable {
 
   /// Empty statistics for a linear's input; blocks of second moments where clipping will want them.
   ///
-  /// - Parameter tokens: how many will be added.
-  func statistics(_ name: String, tokens: Int) -> InputStatistics {
+  /// - Parameters:
+  ///   - tokens: how many will be added.
+  ///   - keepsMoments: whether feedback will need the second moments of all channels.
+  func statistics(_ name: String, tokens: Int, keepsMoments: Bool = true) -> InputStatistics {
     guard let linear = layer.layout.linear(name) else { return InputStatistics(channels: 0, groupSize: 0) }
     // Linears that read the same input may have groups of different sizes; the first one's count.
     let readers = layer.layout.linears.filter { $0.reads == linear.reads && $0.expert == linear.expert }
@@ -75,9 +80,9 @@ public struct LayerQuantizer: Sendable {
       return grid.columnsPerScale
     }
     let size = sizes.max() ?? 0
-    let feedsBack = readers.contains { schemes[$0.name] != nil && methods[$0.name]?.feedsBack ?? false }
+    let isFedBack = keepsMoments && readers.contains { feedsBack($0.name) }
     return InputStatistics(
       channels: linear.inFeatures, groupSize: tokens >= Self.tokensPerMoment * size ? size : 0,
-      keepsMoments: feedsBack && tokens >= linear.inFeatures / 2)
+      keepsMoments: isFedBack && tokens >= linear.inFeatures / 2)
   }
 }

@@ -14,7 +14,6 @@ public final class LayerSession {
   let quota: Int
   private var finished: Set<LayerBlock> = []
   private var mixture: MixtureSession?
-  private var hasPassedErrorsOn = false
   var result = QuantizedBlock()
   var maxima: [String: Float] = [:]
 
@@ -75,13 +74,7 @@ public final class LayerSession {
   public func finish() throws(ModelError) {
     guard states != nil else { return }
     for block in layer.configuration.blocks { try run(block) }
-    guard let mixture else { return }
-    try mixture.finish(in: self)
-    guard let quantized = states?.quantized, !hasPassedErrorsOn else { return }
-    // What experts lose is not passed on: behind a quantized router other experts would see other tokens.
-    hasPassedErrorsOn = true
-    try layer.advance(quantized.search, through: .feedForward, tables: tables)
-    try layer.advance(quantized.heldOut, through: .feedForward, tables: tables)
+    try mixture?.finish(in: self)
   }
 
   /// The block that a module belongs to: everything that comes before the feed-forward's first module is attention's.
@@ -111,7 +104,10 @@ public final class LayerSession {
     }
     let names = linears(of: block)
     var statistics: [String: InputStatistics] = [:]
-    for name in names { statistics[reads(name)] = quantizer.statistics(reads(name), tokens: .max) }
+    let isRoundedLater = states.quantized != nil
+    for name in names {
+      statistics[reads(name)] = quantizer.statistics(reads(name), tokens: .max, keepsMoments: !isRoundedLater)
+    }
     let before = states.quantized == nil ? nil : (try states.search.copy(), try states.heldOut.copy())
     let heldOut = try states.heldOut.read(0)
     let sequences = states.heldOut.chunks[0]
@@ -144,16 +140,15 @@ public final class LayerSession {
       output: { (layer: DecoderLayer) throws(ModelError) in
         try layer.delta(block, of: heldOut, sequences: sequences, tables: tables)
       })
-    search.isRoundedLater = states.quantized != nil
+    search.isRoundedLater = isRoundedLater
     var found = try search.run()
     if let quantized = states.quantized, let before {
       let rounding = PropagatedRounding(
-        quantizer: quantizer, block: block, tables: tables, search: (before.0, quantized.search),
-        heldOut: (before.1, quantized.heldOut), applying: { search.applying($0) })
+        quantizer: quantizer, block: block, tables: tables,
+        search: .init(before: before.0, after: states.search, quantized: quantized.search),
+        heldOut: .init(before: before.1, after: states.heldOut, quantized: quantized.heldOut),
+        applying: { search.applying($0) })
       found = try rounding.run(found)
-      let layer = search.applying(found)
-      try layer.advance(quantized.search, through: block, tables: tables)
-      try layer.advance(quantized.heldOut, through: block, tables: tables)
     }
     merge(found) { seen[reads($0)] }
   }

@@ -7,6 +7,8 @@ final class MixtureSession {
   private let mixture: MixtureOfExperts
   private var seats: [ExpertSeats] = []
   private var sums: [HiddenStates] = []
+  /// The same of the states that come up through quantized layers, where errors are passed on.
+  private var quantized: [(hidden: HiddenStates, seats: ExpertSeats, sums: HiddenStates)] = []
   private var layerInput: [String: InputStatistics] = [:]
   private var normFactors: [Float]?
   private var finished = 0
@@ -104,11 +106,28 @@ final class MixtureSession {
         return Matrix(rows: 1, columns: values.count, values: values)
       })
     var found = try search.run()
+    try route(through: search.applying(found), states)
     let own = Set([mixture.router] + shared)
     found.weights = found.weights.filter { own.contains($0.key) }
     found.biases = found.biases.filter { own.contains($0.key) }
     normFactors = layer.configuration.norms.feedForwardInput.flatMap { found.normFactors[$0] }
     session.merge(found) { [self] in statistics($0, layer) }
+  }
+
+  /// Routes the states of the quantized layers as a runtime will: other tokens may come to an expert than in full
+  /// precision.
+  private func route(through layer: DecoderLayer, _ states: CalibrationStates) throws(ModelError) {
+    guard let both = states.quantized else { return }
+    for hidden in [both.search, both.heldOut] {
+      let sum = try hidden.zeros()
+      var seat = ExpertSeats(count: mixture.count)
+      for chunk in hidden.chunks.indices {
+        let x = input(layer, try hidden.read(chunk))
+        seat.add(try layer.routes(mixture, x), chunk: chunk)
+        if let output = try layer.sharedExpert(mixture, x) { try sum.write(output, to: chunk) }
+      }
+      quantized.append((hidden, seat, sum))
+    }
   }
 
   /// Statistics that stand for any linear which has none of its own: those of the layer's input.
@@ -133,8 +152,10 @@ final class MixtureSession {
     while finished < mixture.count { try run(finished, session) }
     guard let states = session.states else { return }
     for (hidden, sum) in zip(states.all, sums) { try session.quantizer.layer.add(sum, to: hidden) }
+    for one in quantized { try session.quantizer.layer.add(one.sums, to: one.hidden) }
     // The sums are added once, however often the session is finished.
     sums = []
+    quantized = []
     current = [:]
   }
 
@@ -164,6 +185,13 @@ final class MixtureSession {
       })
     let found = try search.run()
     current = found.weights
+    let rounded = search.applying(found)
+    for one in quantized {
+      for piece in one.seats.pieces(of: expert, rows: DecoderLayer.expertRows) {
+        let output = try rounded.expert(expert, of: mixture, input(rounded, try one.hidden.gather(piece.places)))
+        try one.sums.add(output, to: piece.places, weights: piece.weights)
+      }
+    }
     for (name, weight) in current {
       let input = statistics[layer.layout.linear(name)?.reads ?? name]
       session.maxima[name] = input?.maximum(dividedBy: weight.columnFactors)

@@ -34,9 +34,6 @@ final class MomentFactors {
     return found
   }
 
-  /// What was chosen for an input, if it was asked for.
-  func chosen(_ key: String) -> Choice? { choices[key] ?? nil }
-
   private func search(_ statistics: InputStatistics, _ input: Matrix?, _ weight: PreparedWeight) -> Choice? {
     let middle = Self.shrinkages[Self.shrinkages.count / 2]
     func only(_ shrinkage: Float) -> Choice? {

@@ -24,6 +24,15 @@ extension PreparedWeight {
       : FeedbackRounding.rounded(plain, target, factor: factor, channelFactors: factors)
   }
 
+  /// Codes without feedback, where those differ from plain rounding; else `nil`.
+  ///
+  /// Steps of entropy-coded columns follow their inputs, also where nothing is known of how those go together.
+  func roundedAlone(_ statistics: InputStatistics) -> QuantizedTensor? {
+    guard coding != nil else { return nil }
+    let factor = MomentFactor(uncorrelated: statistics.squares.map { $0.squareRoot() })
+    return rounded(scaled, factor: factor, channelFactors: nil)
+  }
+
   /// Rows from all parts of the matrix: what holds for them holds for the others.
   func sampledRows(_ most: Int) -> [Int] {
     let step = max(1, source.outFeatures / most)

@@ -4,19 +4,27 @@ internal import Models
 internal import Quantization
 internal import Tensors
 
-/// Rounds the linears of a block so that they make good what earlier roundings did to their inputs.
+/// Rounds the linears of a block so that they make good what earlier roundings did to their inputs, and moves the states
+/// of the quantized layers behind it.
 ///
-/// With X the inputs in full precision and X̂ those behind everything quantized so far, the linear is to give W·X from
-/// X̂, and where its output is added to the residual stream, also what that stream has lost, ΔR: the target is
-/// W* = W + (W·ΔX·X̂ᵀ + ΔR·X̂ᵀ)·(X̂·X̂ᵀ)⁻¹, ΔX = X − X̂, rounded with feedback under X̂·X̂ᵀ (the form of Qronos, Zhang et al., 2025, and of
-/// WaterSIC's residual compensation, facts/algorithms.md §3.1). How much of the correction is used, tokens decide that
-/// were not used to find it.
+/// With X the inputs in full precision and X̂ those behind everything quantized so far, a linear is to give W·X from
+/// X̂, and where its output is added to the residual stream, also what that stream has lost: the target is
+/// W* = W + D·X̂ᵀ·(X̂·X̂ᵀ)⁻¹, with D what is missing from W·X̂, rounded with feedback under X̂·X̂ᵀ (the form of Qronos, Zhang
+/// et al., 2025, and of WaterSIC's residual compensation, facts/algorithms.md §3.1). How much of the correction is used,
+/// tokens decide that were not used to find it.
 struct PropagatedRounding {
+  /// States of one kind of texts.
+  struct States {
+    /// Before the block and behind it, in full precision.
+    let before, after: HiddenStates
+    /// Before the block, through the quantized layers.
+    let quantized: HiddenStates
+  }
+
   let quantizer: LayerQuantizer
   let block: LayerBlock
   let tables: [RotaryTable]
-  /// States before the block: in full precision, and through the quantized layers.
-  let search, heldOut: (exact: HiddenStates, quantized: HiddenStates)
+  let search, heldOut: States
   /// The layer with a choice of prepared weights in place.
   let applying: (QuantizedBlock) -> DecoderLayer
 
@@ -25,55 +33,62 @@ struct PropagatedRounding {
 
   private var layer: DecoderLayer { quantizer.layer }
 
-  /// What linears that read one input have to work with.
-  private struct Moments: Sendable {
-    var inputs: InputStatistics
-    /// Σ ΔX·X̂ᵀ, `[channels, channels]`.
-    var cross: [Float]
-    /// Σ ΔR·X̂ᵀ, `[hidden, channels]`; empty where the output is not added to the residual stream.
-    var residual: [Float]
-  }
-
   /// Rounds stage by stage: linears that read the same input, in the order in which they are run.
   func run(_ found: QuantizedBlock) throws(ModelError) -> QuantizedBlock {
     var result = found
     let stages = try stages()
+    /// What the last linear reads, so that nothing is run twice.
+    var kept: StageInputs?
     for (index, stage) in stages.enumerated() {
-      let names = stage.names.filter { result.shrinkages[$0] != nil }
-      guard let first = names.first, let shrinkage = result.shrinkages[first] else { continue }
+      let names = stage.names.filter(quantizer.feedsBack)
+      guard let first = names.first, let weight = result.weights[first] else { continue }
       // Nothing behind the stage's input is needed to see it.
       let later = stages[index...].flatMap(\.names)
-      let seen = Seen(
-        exact: layer.without(later), quantized: applying(result).without(later),
-        factors: result.weights[first]?.columnFactors)
-      let moments = try observe(stage, seen)
-      guard let factor = moments.inputs.factor(shrinkage: shrinkage) else { continue }
-      let judged = try pairs(heldOut, 0, stage, seen)
+      let bias = try layer.linear(first).bias
+      let inputs = StageInputs(
+        stage, exact: layer.without(later), quantized: applying(result).without(later), weight: weight,
+        bias: result.biases[first] ?? bias, of: self)
+      var moments = try inputs.observe()
+      let judged = try inputs.judged()
+      if stage.isLast { kept = inputs }
+      let choice = MomentFactors().choice(stage.reads, moments.inputs, heldOut: judged.quantized, weight: weight)
+      guard let factor = choice?.factor else {
+        for name in names {
+          let codes = result.weights[name]?.roundedAlone(moments.inputs)
+          result.weights[name]?.rounded = codes
+        }
+        continue
+      }
+      let correction = Correction(&moments, factor)
       for name in names {
         guard let weight = result.weights[name] else { continue }
-        result.weights[name]?.rounded = round(weight, moments, factor, judged)
+        result.weights[name]?.rounded = round(weight, correction, factor, judged)
       }
     }
+    try advance(applying(result), kept)
     return result
   }
 
-  /// The layer as far as a stage's input, in full precision and as it is quantized.
-  private struct Seen {
-    let exact, quantized: DecoderLayer
-    /// By what folding divides the input.
-    let factors: [Float]?
-  }
-
-  private struct Stage {
-    let reads: String
-    var names: [String]
-    /// Whether what the linears give is added to the residual stream as it is.
-    var isLast = false
+  /// Moves the states of the quantized layers behind the block.
+  private func advance(_ layer: DecoderLayer, _ kept: StageInputs?) throws(ModelError) {
+    guard let kept else {
+      for states in [search, heldOut] { try layer.advance(states.quantized, through: block, tables: tables) }
+      return
+    }
+    let last = try layer.linear(kept.stage.names[0])
+    for (states, inputs) in [(search, kept.search), (heldOut, kept.heldOut)] {
+      guard let inputs else { preconditionFailure("the last stage keeps its inputs") }
+      for chunk in inputs.chunks.indices {
+        var hidden = try states.quantized.read(chunk)
+        hidden.add(last(try inputs.read(chunk)), times: layer.configuration.residualMultiplier)
+        try states.quantized.write(hidden, to: chunk)
+      }
+    }
   }
 
   private func stages() throws(ModelError) -> [Stage] {
     var result: [Stage] = []
-    let row = try search.exact.gather([.init(chunk: 0, row: 0)])
+    let row = try search.before.gather([.init(chunk: 0, row: 0)])
     _ = try layer.delta(block, of: row, sequences: Sequences(lengths: [1]), tables: tables) { name, _, _ in
       let reads = layer.layout.linear(name)?.reads ?? name
       if let index = result.firstIndex(where: { $0.reads == reads }) {
@@ -84,80 +99,21 @@ struct PropagatedRounding {
     }
     let norms = layer.configuration.norms
     let output = block == .attention ? norms.attentionOutput : norms.feedForwardOutput
-    if output == nil, block != .parallel, !result.isEmpty { result[result.count - 1].isLast = true }
-    return result
-  }
-
-  /// The inputs of a stage for one chunk, and what the residual stream has lost, all as the folded block sees them.
-  private struct Pair {
-    let exact: Matrix
-    let quantized: Matrix
-    let lost: Matrix?
-  }
-
-  private func pairs(
-    _ states: (exact: HiddenStates, quantized: HiddenStates), _ chunk: Int, _ stage: Stage, _ seen: Seen
-  ) throws(ModelError) -> Pair {
-    let sequences = states.exact.chunks[chunk]
-    let before = (exact: try states.exact.read(chunk), quantized: try states.quantized.read(chunk))
-    func input(_ layer: DecoderLayer, _ hidden: Matrix) throws(ModelError) -> Matrix {
-      var found: Matrix?
-      _ = try layer.delta(block, of: hidden, sequences: sequences, tables: tables) { name, input, _ in
-        if name == stage.names[0] { found = input }
-      }
-      guard let found else { preconditionFailure("\(stage.names[0]) was not run") }
-      return found
-    }
-    var exact = try input(seen.exact, before.exact)
-    let quantized = try input(seen.quantized, before.quantized)
-    if let factors = seen.factors { exact.scaleColumns(by: factors.map { 1 / $0 }) }
-    guard stage.isLast else { return Pair(exact: exact, quantized: quantized, lost: nil) }
-    var lost = before.exact
-    lost.add(before.quantized, times: -1)
-    lost.scale(by: 1 / layer.configuration.residualMultiplier)
-    return Pair(exact: exact, quantized: quantized, lost: lost)
-  }
-
-  private func observe(_ stage: Stage, _ seen: Seen) throws(ModelError) -> Moments {
-    let channels = layer.layout.linear(stage.names[0])?.inFeatures ?? 0
-    var result = Moments(
-      inputs: InputStatistics(channels: channels, groupSize: 0, keepsMoments: true),
-      cross: [Float](repeating: 0, count: channels * channels),
-      residual: stage.isLast ? [Float](repeating: 0, count: search.exact.columns * channels) : [])
-    for chunk in search.exact.chunks.indices {
-      let pair = try pairs(search, chunk, stage, seen)
-      let weights = result.inputs.add(pair.quantized).map { Float($0) }
-      var change = pair.exact
-      change.add(pair.quantized, times: -1)
-      change.scaleRows(by: weights)
-      MatrixProduct.addCrossGram(change, pair.quantized, to: &result.cross)
-      guard var lost = pair.lost else { continue }
-      lost.scaleRows(by: weights)
-      MatrixProduct.addCrossGram(lost, pair.quantized, to: &result.residual)
-    }
-    let scale = Float(1 / max(result.inputs.weight, 1))
-    for index in result.cross.indices { result.cross[index] *= scale }
-    for index in result.residual.indices { result.residual[index] *= scale }
+    if output == nil, block != .parallel, result.last?.names.count == 1 { result[result.count - 1].isLast = true }
     return result
   }
 
   /// The linear's codes for the best share of the correction.
   private func round(
-    _ weight: PreparedWeight, _ moments: Moments, _ factor: MomentFactor, _ judged: Pair
+    _ weight: PreparedWeight, _ correction: Correction, _ factor: MomentFactor, _ judged: StageInputs.Judged
   ) -> QuantizedTensor? {
     guard weight.scheme != nil else { return nil }
     let source = weight.scaled
     let picked = weight.sampledRows(MomentFactors.sampledRows)
     let sample = weight.sampled(picked)
     let rows = sample.source.matrix()
-    let moved = Self.correction(rows, rows: picked, moments, factor)
-    // What the rows should give: from the exact inputs, and what the stream has lost.
-    var wanted = MatrixProduct.product(judged.exact, transposed: rows)
-    if let lost = judged.lost {
-      for row in 0..<wanted.rows {
-        for (place, output) in picked.enumerated() { wanted[row, place] += lost[row, output] }
-      }
-    }
+    let moved = correction(rows, at: picked)
+    let wanted = judged.wanted(rows, at: picked)
     var best = (share: Float(0), error: Double.infinity)
     for share in Self.shares {
       let rounded = sample.rounded(WeightRows(Self.sum(rows, moved, share: share)), factor: factor, channelFactors: nil)
@@ -166,48 +122,72 @@ struct PropagatedRounding {
       let error = ck_sum_of_squares(difference, difference.count)
       if error < best.error { best = (share, error) }
     }
-    let share = best.share
-    guard share > 0 else { return weight.rounded(source, factor: factor, channelFactors: nil, refits: true) }
-    return weight.rounded(
-      WeightRows(Self.target(source, moments, factor, share: share)), factor: factor, channelFactors: nil, refits: true)
+    let target = best.share > 0 ? WeightRows(Self.target(source, correction, share: best.share)) : source
+    return weight.rounded(target, factor: factor, channelFactors: nil, refits: true)
   }
 
   /// W + share · correction, `[outFeatures, inFeatures]`: roundings read it several times, and it costs more than they do.
-  private static func target(
-    _ source: WeightRows, _ moments: Moments, _ factor: MomentFactor, share: Float
-  ) -> Matrix {
+  private static func target(_ source: WeightRows, _ correction: Correction, share: Float) -> Matrix {
     let columns = source.inFeatures
     return Matrix(rows: source.outFeatures, columns: columns) { buffer in
       nonisolated(unsafe) let buffer = buffer
       Parallel.forEachRange(of: source.outFeatures, size: 128) { range in
         let rows = source.rows(range)
-        let moved = correction(rows, rows: Array(range), moments, factor)
         let tile = UnsafeMutableBufferPointer(rebasing: buffer[range.lowerBound * columns..<range.upperBound * columns])
-        _ = tile.update(fromContentsOf: sum(rows, moved, share: share).values)
+        _ = tile.update(fromContentsOf: sum(rows, correction(rows, at: Array(range)), share: share).values)
       }
     }
   }
 
   private static func sum(_ rows: Matrix, _ moved: Matrix, share: Float) -> Matrix {
-    Matrix(
-      rows: rows.rows, columns: rows.columns, values: zip(rows.values, moved.values).map { $0 + share * $1 })
+    var result = rows
+    result.add(moved, times: share)
+    return result
+  }
+}
+
+extension PropagatedRounding {
+  /// Linears that read the same input.
+  struct Stage {
+    let reads: String
+    var names: [String]
+    /// Whether what its one linear gives is added to the residual stream as it is.
+    var isLast = false
   }
 
-  /// (W·ΔX·X̂ᵀ + ΔR·X̂ᵀ)·(X̂·X̂ᵀ)⁻¹ for some rows of W.
-  private static func correction(
-    _ rows: Matrix, rows picked: [Int], _ moments: Moments, _ factor: MomentFactor
-  ) -> Matrix {
-    let channels = rows.columns
-    var result = MatrixProduct.product(rows, columnsOf: moments.cross)
-    if !moments.residual.isEmpty {
-      for (place, output) in picked.enumerated() {
-        for column in 0..<channels { result[place, column] += moments.residual[output * channels + column] }
+  /// What is to be added to the weights of a stage: D·X̂ᵀ·(X̂·X̂ᵀ)⁻¹.
+  struct Correction: Sendable {
+    /// D·X̂ᵀ·(X̂·X̂ᵀ)⁻¹ of the last linear, or ΔX·X̂ᵀ·(X̂·X̂ᵀ)⁻¹, by which the weights of the stage are multiplied.
+    private let solved: [Float]
+    private let isOfOutputs: Bool
+    private let channels: Int
+
+    /// Takes what is missing out of the moments, so that there is no copy of it.
+    init(_ moments: inout StageInputs.Moments, _ factor: MomentFactor) {
+      var values: [Float] = []
+      swap(&values, &moments.missing)
+      let channels = moments.inputs.channels
+      values.withUnsafeMutableBufferPointer { buffer in
+        nonisolated(unsafe) let base = buffer.baseAddress
+        Parallel.forEachRange(of: buffer.count / channels, size: 128) { rows in
+          guard let base else { return }
+          factor.solve(base + rows.lowerBound * channels, rows: rows.count, deviations: factor.deviations)
+        }
+      }
+      solved = values
+      isOfOutputs = moments.isOfOutputs
+      self.channels = channels
+    }
+
+    /// For some rows of a weight, `[rows, channels]`.
+    func callAsFunction(_ rows: Matrix, at picked: [Int]) -> Matrix {
+      guard isOfOutputs else { return MatrixProduct.product(rows, columnsOf: solved) }
+      return Matrix(rows: picked.count, columns: channels) { buffer in
+        for (place, row) in picked.enumerated() {
+          let target = UnsafeMutableBufferPointer(rebasing: buffer[place * channels..<(place + 1) * channels])
+          _ = target.update(fromContentsOf: solved[row * channels..<(row + 1) * channels])
+        }
       }
     }
-    let count = result.rows
-    result.values.withUnsafeMutableBufferPointer {
-      if let base = $0.baseAddress { factor.solve(base, rows: count, deviations: factor.deviations) }
-    }
-    return result
   }
 }

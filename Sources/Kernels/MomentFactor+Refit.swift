@@ -24,89 +24,93 @@ extension MomentFactor {
 
   /// Fits scales and zero points to codes by least squares, one group after another, on the calling thread.
   ///
-  /// With t the row's error times L, the group's best scale for codes c is (t + s·p)·p / (p·p), p = (c − z)∘d·L; each is
-  /// rounded to its stored type before the next group is fitted. Zero points move by one at most.
+  /// With e the row's error and p = c − z the group's codes less their zero point, 0 outside the group, the group's best
+  /// scale is (e + s·p)·H′·pᵀ / (p·H′·pᵀ); each is rounded to its stored type before the next group is fitted. Zero
+  /// points move by one at most.
   ///
   /// - Parameters:
   ///   - weights: `[rows, channels]`.
   ///   - numbers: what the codes stand for before zero points and scales, `[rows, channels]`.
   ///   - width: channels of a group.
+  ///   - deviations: √H_jj of each channel, after folding.
   package func refit(
     _ fitted: inout Scales, _ weights: UnsafePointer<Float>, numbers: UnsafePointer<Float>, rows: Int, width: Int,
     deviations: [Float]
   ) {
     MatrixProduct.singleThreaded
     guard rows > 0 else { return }
-    let l = lower
     let groups = (channels + width - 1) / width
-    let places = placesOfChannels
-    withUnsafeTemporaryAllocation(of: Float.self, capacity: (2 * rows + width + 2) * channels + rows * width) { room in
+    // Folding divides the inputs; the moments are those of before.
+    let folded = zip(deviations, self.deviations).map { $1 > 0 ? $0 / $1 : 0 }
+    withUnsafeTemporaryAllocation(of: Float.self, capacity: rows * (channels + 3 * width) + 2 * width) { room in
       guard let error = room.baseAddress else { return }
-      let direction = error + rows * channels
-      let lines = direction + rows * channels
-      let ones = lines + width * channels
-      let trial = ones + channels
-      let scaled = trial + channels
+      let numbered = error + rows * channels
+      let pulls = numbered + rows * width
+      let weighed = pulls + rows * width
+      let ones = weighed + rows * width
+      let weighedOnes = ones + width
       for row in 0..<rows {
         for channel in 0..<channels {
           let (index, cell) = (row * channels + channel, row * groups + channel / width)
           let zero = fitted.zeros.isEmpty ? 0 : fitted.zeros[cell]
-          let value = (numbers[index] - zero) * fitted.scales[cell]
-          error[row * channels + places[channel]] = (weights[index] - value) * deviations[channel]
+          error[index] = (weights[index] - (numbers[index] - zero) * fitted.scales[cell]) * folded[channel]
         }
-      }
-      let size = Int32(channels)
-      if let l {
-        cblas_strmm(
-          CblasRowMajor, CblasRight, CblasLower, CblasNoTrans, CblasNonUnit, Int32(rows), size, 1, l, size, error, size)
       }
       for group in 0..<groups {
-        let first = group * width
-        let count = min(width, channels - first)
-        ones.update(repeating: 0, count: channels)
-        for index in 0..<count {
-          let (line, place) = (lines + index * channels, places[first + index])
-          // What is above the diagonal is not L.
-          line.update(repeating: 0, count: channels)
-          if let l { line.update(from: l + place * channels, count: place + 1) } else { line[place] = 1 }
-          cblas_sscal(size, deviations[first + index], line, 1)
-          cblas_saxpy(size, 1, line, 1, ones, 1)
-        }
+        let columns = group * width..<min(channels, (group + 1) * width)
+        let count = columns.count
         for row in 0..<rows {
           let zero = fitted.zeros.isEmpty ? 0 : fitted.zeros[row * groups + group]
-          for index in 0..<count { scaled[row * count + index] = numbers[row * channels + first + index] - zero }
+          for (index, column) in columns.enumerated() {
+            numbered[row * count + index] = (numbers[row * channels + column] - zero) * folded[column]
+          }
         }
-        cblas_sgemm(
-          CblasRowMajor, CblasNoTrans, CblasNoTrans, Int32(rows), size, Int32(count), 1, scaled, Int32(count), lines,
-          size, 0, direction, size)
+        for (index, column) in columns.enumerated() { ones[index] = folded[column] }
+        multiply(error, rows, columns, into: pulls)
+        multiplyWithin(numbered, rows, columns, into: weighed)
+        multiplyWithin(ones, 1, columns, into: weighedOnes)
         for row in 0..<rows {
-          fit(&fitted, row * groups + group, error + row * channels, direction + row * channels, ones, trial)
+          let start = row * count
+          let part = Group(
+            count: count, error: error + row * channels + columns.lowerBound, pull: pulls + start,
+            numbers: numbered + start, weighed: weighed + start, ones: ones, weighedOnes: weighedOnes)
+          fit(&fitted, row * groups + group, part)
         }
       }
     }
   }
 
-  /// Fits one group of one row.
-  private func fit(
-    _ fitted: inout Scales, _ cell: Int, _ error: UnsafeMutablePointer<Float>, _ direction: UnsafePointer<Float>,
-    _ ones: UnsafePointer<Float>, _ trial: UnsafeMutablePointer<Float>
-  ) {
-    let size = Int32(channels)
+  /// One group of one row, channels divided as folding divides them.
+  private struct Group {
+    let count: Int
+    /// e.
+    let error: UnsafeMutablePointer<Float>
+    /// e·H′ in the group's channels.
+    let pull: UnsafePointer<Float>
+    /// p, and p·H′ in the group's channels.
+    let numbers, weighed: UnsafePointer<Float>
+    /// What a zero point that is greater by one takes from p, and that times H′.
+    let ones, weighedOnes: UnsafePointer<Float>
+
+    func dot(_ one: UnsafePointer<Float>, _ other: UnsafePointer<Float>) -> Double {
+      Double(cblas_sdot(Int32(count), one, 1, other, 1))
+    }
+  }
+
+  private func fit(_ fitted: inout Scales, _ cell: Int, _ group: Group) {
     let before = fitted.scales[cell]
-    // What the group has to give.
-    cblas_saxpy(size, before, direction, 1, error, 1)
+    let dd = group.dot(group.numbers, group.weighed)
+    let od = group.dot(group.ones, group.weighed)
+    let oo = group.dot(group.ones, group.weighedOnes)
+    // What the group has to give, e + s·p, against p and against a shift.
+    let td = group.dot(group.pull, group.numbers) + Double(before) * dd
+    let to = group.dot(group.pull, group.ones) + Double(before) * od
     var best = (loss: Double.infinity, scale: before, shift: Float(0))
-    let dots = (
-      td: Double(cblas_sdot(size, error, 1, direction, 1)), dd: Double(cblas_sdot(size, direction, 1, direction, 1)),
-      to: Double(cblas_sdot(size, error, 1, ones, 1)), od: Double(cblas_sdot(size, ones, 1, direction, 1)),
-      oo: Double(cblas_sdot(size, ones, 1, ones, 1))
-    )
     for shift: Float in fitted.zeros.isEmpty ? [0] : [0, -1, 1] {
       if shift != 0, !fitted.zeroRange.contains(fitted.zeros[cell] + shift) { continue }
       let s = Double(shift)
-      // p = direction − shift · ones.
-      let product = dots.td - s * dots.to
-      let square = dots.dd - 2 * s * dots.od + s * s * dots.oo
+      let product = td - s * to
+      let square = dd - 2 * s * od + s * s * oo
       guard square > 0, product > 0 else { continue }
       let scale = ck_round_scale(Float(product / square), fitted.type)
       guard scale > 0, scale.isFinite else { continue }
@@ -115,14 +119,62 @@ extension MomentFactor {
     }
     fitted.scales[cell] = best.scale
     if best.shift != 0 { fitted.zeros[cell] += best.shift }
-    cblas_saxpy(size, -best.scale, direction, 1, error, 1)
-    if best.shift != 0 { cblas_saxpy(size, best.scale * best.shift, ones, 1, error, 1) }
+    let size = Int32(group.count)
+    cblas_saxpy(size, before - best.scale, group.numbers, 1, group.error, 1)
+    if best.shift != 0 { cblas_saxpy(size, best.scale * best.shift, group.ones, 1, group.error, 1) }
   }
 
-  /// The place of each channel.
-  private var placesOfChannels: [Int] {
-    var places = [Int](repeating: 0, count: channels)
-    for (place, channel) in order.enumerated() { places[channel] = place }
-    return places
+  /// Some columns of x·H′, for x of `[rows, channels]`.
+  private func multiply(
+    _ x: UnsafePointer<Float>, _ rows: Int, _ columns: Range<Int>, into result: UnsafeMutablePointer<Float>
+  ) {
+    let (size, count) = (Int32(channels), Int32(columns.count))
+    // The group's own channels, copied together.
+    withUnsafeTemporaryAllocation(of: Float.self, capacity: rows * columns.count) { room in
+      guard let own = room.baseAddress else { return }
+      for row in 0..<rows {
+        (own + row * columns.count).update(from: x + row * channels + columns.lowerBound, count: columns.count)
+      }
+      multiplyWithin(own, rows, columns, into: result)
+    }
+    guard let moments else { return }
+    let factor = (1 - moments.shrinkage) * moments.scale
+    moments.sums.withUnsafeBufferPointer { buffer in
+      guard let sums = buffer.baseAddress else { return }
+      let before = columns.lowerBound
+      if before > 0 {
+        cblas_sgemm(
+          CblasRowMajor, CblasNoTrans, CblasTrans, Int32(rows), count, Int32(before), factor, x, size,
+          sums + before * channels, size, 1, result, count)
+      }
+      let behind = columns.upperBound
+      if behind < channels {
+        cblas_sgemm(
+          CblasRowMajor, CblasNoTrans, CblasNoTrans, Int32(rows), count, Int32(channels - behind), factor, x + behind,
+          size, sums + behind * channels + before, size, 1, result, count)
+      }
+    }
+  }
+
+  /// x·H′ where both keep to some columns, for x of `[rows, columns.count]`.
+  private func multiplyWithin(
+    _ x: UnsafePointer<Float>, _ rows: Int, _ columns: Range<Int>, into result: UnsafeMutablePointer<Float>
+  ) {
+    let count = columns.count
+    if let moments {
+      moments.sums.withUnsafeBufferPointer { buffer in
+        guard let sums = buffer.baseAddress else { return }
+        cblas_ssymm(
+          CblasRowMajor, CblasRight, CblasLower, Int32(rows), Int32(count), (1 - moments.shrinkage) * moments.scale,
+          sums + columns.lowerBound * (channels + 1), Int32(channels), x, Int32(count), 0, result, Int32(count))
+      }
+    } else {
+      result.update(repeating: 0, count: rows * count)
+    }
+    let own = moments?.shrinkage ?? 1
+    for (index, column) in columns.enumerated() {
+      let square = own * deviations[column] * deviations[column]
+      for row in 0..<rows { result[row * count + index] += square * x[row * count + index] }
+    }
   }
 }

@@ -13,6 +13,8 @@ public struct MomentFactor: Sendable {
   public let order: [Int]
   /// √H_jj a channel; 0 for a channel that was always 0.
   public let deviations: [Float]
+  /// H before it was drawn towards the diagonal, by channel; `nil` where nothing but the diagonal is known.
+  let moments: Moments?
   /// L, lower triangular, row-major by place; `nil` where it is the identity.
   ///
   /// What is above the diagonal is not used.
@@ -54,6 +56,17 @@ public struct MomentFactor: Sendable {
     self.order = order
     self.deviations = deviations
     self.factor = factor
+    self.moments = Moments(sums: moments, scale: scale, shrinkage: shrinkage)
+  }
+
+  /// Second moments as they were given.
+  struct Moments: Sendable {
+    /// The sum of x·xᵀ, `[channels, channels]`; its lower half counts.
+    let sums: [Float]
+    /// One over the number of tokens.
+    let scale: Float
+    /// ρ.
+    let shrinkage: Float
   }
 
   /// The factor of inputs whose channels have nothing to do with each other; nothing is fed back.
@@ -64,6 +77,7 @@ public struct MomentFactor: Sendable {
     order = Array(0..<channels)
     self.deviations = deviations
     factor = nil
+    moments = nil
   }
 
   /// L; `nil` where it is the identity.

@@ -58,9 +58,9 @@ public final class HiddenStates {
     starts = [0]
   }
 
-  /// Zeros of the same layout, in the same kind of place.
-  public func zeros() throws(ModelError) -> HiddenStates {
-    try HiddenStates(chunks: chunks, columns: columns, spillFolder: folder)
+  /// Zeros of the same layout, in the same kind of place; of as many channels, unless others are given.
+  public func zeros(columns: Int? = nil) throws(ModelError) -> HiddenStates {
+    try HiddenStates(chunks: chunks, columns: columns ?? self.columns, spillFolder: folder)
   }
 
   /// The same states, in the same kind of place.

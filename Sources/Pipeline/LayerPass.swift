@@ -47,19 +47,21 @@ struct LayerPass {
       return hidden
     }
     let judged = texts.judged(tokens: memory.heldOutTokens)
-    let feedsBack = plan.linears.contains { $0.scheme != nil && $0.method.feedsBack }
     self.states = try CalibrationStates(
       search: try embedded(texts.search, rows: memory.chunkRows), heldOut: try embedded(judged, rows: Int.max),
       reserve: texts.reserve.isEmpty ? nil : try embedded(texts.reserve, rows: memory.chunkRows),
-      passesErrorsOn: feedsBack && !surveys && Self.canPassErrorsOn(model.configuration))
+      passesErrorsOn: !surveys && Self.passesErrorsOn(plan, model.configuration))
     model.discardPages()
   }
 
-  /// Whether a second stream of hidden states pays: it runs every expert once more, which hundreds of them are too many for.
-  private static func canPassErrorsOn(_ configuration: ModelConfiguration) -> Bool {
-    configuration.layers.allSatisfy { layer in
-      if case .mixture(let mixture) = layer.feedForward { mixture.count <= 32 } else { true }
-    }
+  /// Whether a second stream of hidden states pays, where errors are fed back at all: it runs every expert once more,
+  /// which hundreds of them are too many for.
+  static func passesErrorsOn(_ plan: QuantizationPlan, _ configuration: ModelConfiguration) -> Bool {
+    let feedsBack = plan.linears.contains { $0.scheme != nil && $0.method.feedsBack }
+    return feedsBack
+      && configuration.layers.allSatisfy { layer in
+        if case .mixture(let mixture) = layer.feedForward { mixture.count <= 32 } else { true }
+      }
   }
 
   /// Moves the hidden states through a unit that is written already.

@@ -43,8 +43,7 @@ private struct MemoryEstimate {
   let heads: Int
   let largestLinear: Int
   let groupsOfBlock: Int
-  /// Second moments, their factors, and the codes that wait, where errors are fed back.
-  let feedback: Int
+  let feedback: FeedbackMemory
   let statistics: Int
   let largestTensor: Int
   let largestLayer: Int
@@ -68,29 +67,16 @@ private struct MemoryEstimate {
     // Clips of every linear of a block are held until it is written; experts are written one by one.
     var blocks: [Int: Int] = [:]
     var gram = 0
-    var codes: [Int: Int] = [:]
-    var (moments, widestMoments): ([Int: [String: Int]], Int) = ([:], 0)
     for linear in written {
       guard let (layer, _) = model.names.place(linear.name) else { continue }
       let isExpert = model.linear(named: linear.name)?.expert != nil
       guard let weights = linear.scheme?.weights, case .int = weights.format else { continue }
       let grid = ScaleGrid(weights.granularity, outFeatures: linear.outFeatures, inFeatures: linear.inFeatures)
       if !isExpert { blocks[layer, default: 0] += grid.count }
-      if linear.method.feedsBack {
-        let square = linear.inFeatures * linear.inFeatures * MemoryLayout<Float>.size
-        widestMoments = max(widestMoments, square)
-        if let local = model.linear(named: linear.name), !isExpert {
-          moments[layer, default: [:]][local.reads] = square
-          codes[layer, default: 0] += linear.outFeatures * linear.inFeatures
-        }
-      }
       gram = max(gram, linear.inFeatures * min(512, grid.columnsPerScale) * 4 + linear.inFeatures * 24)
     }
     groupsOfBlock = blocks.values.max() ?? 0
-    // Of every input its moments and their factor; of one, also how its errors go together with it, and further factors.
-    // Codes wait for two combinations of folds.
-    feedback =
-      (moments.values.map { $0.values.reduce(0, +) }.max() ?? 0) * 2 + widestMoments * 4 + 2 * (codes.values.max() ?? 0)
+    feedback = FeedbackMemory(model, plan)
     // The inputs of attention, its parts, the feed-forward's inner one, and one expert's two.
     statistics = gram * 6
     largestTensor = model.checkpoint.weights.tensors.map(\.byteCount).max() ?? 0
@@ -112,10 +98,14 @@ private struct MemoryEstimate {
     let rows = max(plan.chunkRows, window)
     // A chunk and its norm, what attention or the feed-forward makes of it, and the sums of experts.
     let activations = (rows * (4 * hidden + 2 * widest) + heads * 128 * window) * 4
-    let judged = plan.heldOutTokens * (4 * hidden + 2 * widest) * 4
-    let states = plan.spills ? 0 : tokens * hidden * 4 * 2
+    // Where errors are passed on, what the judged texts were is not kept while others pass.
+    let judged = feedback.passesErrorsOn ? 0 : plan.heldOutTokens * (4 * hidden + 2 * widest) * 4
+    // A block is compared with what it was; with a second stream, that is a third copy.
+    let states = plan.spills ? 0 : tokens * hidden * 4 * (feedback.passesErrorsOn ? 3 : 2)
     let clips = groupsOfBlock * 4 * 4
-    let work = max(writing, activations + judged + largestLayer) + clips + statistics + feedback
+    let work =
+      max(writing, activations + judged + largestLayer) + clips + statistics
+      + feedback.peak(tokens: tokens, spills: plan.spills)
     return base + states + max(work, largestTensor)
   }
 }

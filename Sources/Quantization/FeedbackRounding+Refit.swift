@@ -20,6 +20,9 @@ extension FeedbackRounding {
     return fitted(result, weight, factor: factor, channelFactors: channelFactors)
   }
 
+  /// Rows that are fitted together: all of H is read for them.
+  private static let fitTile = 128
+
   private static func fitted(
     _ tensor: QuantizedTensor, _ weight: WeightRows, factor: MomentFactor, channelFactors: [Float]?
   ) -> QuantizedTensor {
@@ -33,7 +36,7 @@ extension FeedbackRounding {
     scales.withUnsafeMutableBufferPointer { scales in
       zeros.withUnsafeMutableBufferPointer { zeros in
         nonisolated(unsafe) let (scales, zeros) = (scales, zeros)
-        Parallel.forEachRange(of: rowCount, size: rowTile) { rows in
+        Parallel.forEachRange(of: rowCount, size: fitTile) { rows in
           let cells = rows.lowerBound * groups..<rows.upperBound * groups
           var found = MomentFactor.Scales(
             scales: Array(scales[cells]), zeros: zeros.isEmpty ? [] : zeros[cells].map { Float($0) },

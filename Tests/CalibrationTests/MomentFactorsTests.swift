@@ -76,11 +76,10 @@ import Testing
     let factors = MomentFactors()
     let good = Self.statistics(Self.inputs(300, 64, share: 0.9, seed: 1))
     let none = InputStatistics(channels: 64, groupSize: 32)
-    #expect(factors.chosen("a") == nil)
     #expect(factors.choice("a", good, heldOut: nil, weight: Self.weight) != nil)
     #expect(factors.choice("a", none, heldOut: nil, weight: Self.weight) != nil)
     #expect(factors.choice("b", none, heldOut: nil, weight: Self.weight) == nil)
     #expect(factors.choice("b", good, heldOut: nil, weight: Self.weight) == nil)
-    #expect(factors.chosen("a")?.shrinkage == 0.1 && factors.chosen("b") == nil)
+    #expect(factors.choice("a", none, heldOut: nil, weight: Self.weight)?.shrinkage == 0.1)
   }
 }

@@ -55,7 +55,7 @@ def lift(folder):
 
 
 def decode(source, exported, out):
-    """Writes the float32 folder that is judged; AutoRound's negative scales are why it is needed."""
+    """Writes the float32 folder that is judged; AutoRound's own quantization_config is one that `quantize` does not read."""
     weights, linear_bytes = decode_gptq(exported)
     tensors = read_source(source)
     write_folder(source, out, tensors, weights)

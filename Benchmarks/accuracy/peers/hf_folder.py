@@ -45,8 +45,8 @@ def unpack(words, axis):
 def decode_gptq(folder):
     """Weights of an AutoGPTQ folder of 4 bits, and the bytes of their codes, scales and zero points.
 
-    `quantize` refuses scales that are not positive; AutoRound's symmetric ones are negative where the weight of the
-    largest magnitude in a group is positive, so that it gets the code -8 that has no partner.
+    AutoRound's symmetric scales are negative where the weight of the largest magnitude in a group is positive, so that
+    it gets the code -8 that has no partner; they are multiplied as they are.
     """
     stored = read_source(folder)
     weights, bytes_ = {}, 0
