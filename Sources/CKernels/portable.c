@@ -67,4 +67,28 @@ static void dense_product(
     }
 }
 
-const ck_kernels ck_portable_kernels = {"portable", product_one, pack_tokens, product_many, dense_product};
+static void key_products(
+    const float *keys, size_t block_stride, size_t width, size_t first_block, size_t last_block, const float *queries,
+    size_t heads, float *scores, size_t score_stride) {
+  for (size_t h = 0; h < heads; h++)
+    for (size_t token = first_block * ck_key_block; token < last_block * ck_key_block; token++) {
+      const float *key = keys + token / ck_key_block * block_stride + token % ck_key_block;
+      double sum = 0;
+      for (size_t c = 0; c < width; c++) sum += (double)key[c * ck_key_block] * queries[h * width + c];
+      scores[h * score_stride + token] = (float)sum;
+    }
+}
+
+static void value_sums(
+    const float *values, size_t row_stride, size_t width, size_t tokens, const float *weights, size_t weight_stride,
+    size_t heads, float *results) {
+  for (size_t h = 0; h < heads; h++)
+    for (size_t c = 0; c < width; c++) {
+      double sum = 0;
+      for (size_t t = 0; t < tokens; t++) sum += (double)values[t * row_stride + c] * weights[h * weight_stride + t];
+      results[h * width + c] = (float)sum;
+    }
+}
+
+const ck_kernels ck_portable_kernels = {
+    "portable", product_one, pack_tokens, product_many, dense_product, key_products, value_sums};

@@ -51,8 +51,7 @@ struct PropagatedRounding {
       var moments = try inputs.observe()
       let judged = try inputs.judged()
       if stage.isLast { kept = inputs }
-      let choice = MomentFactors().choice(stage.reads, moments.inputs, heldOut: judged.quantized, weight: weight)
-      guard let factor = choice?.factor else {
+      guard let factor = MomentFactors.search(moments.inputs, judged.quantized, weight).choice?.factor else {
         for name in names {
           let codes = result.weights[name]?.roundedAlone(moments.inputs)
           result.weights[name]?.rounded = codes

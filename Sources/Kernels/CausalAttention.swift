@@ -135,7 +135,7 @@ public struct CausalAttention: Sendable {
   }
 
   /// Turns the products of one query with the keys it sees into the weights of their values, in place.
-  private func weigh(_ products: UnsafeMutablePointer<Float>, count: Int, head: Int) {
+  func weigh(_ products: UnsafeMutablePointer<Float>, count: Int, head: Int) {
     var factor = scale
     if let softcap {
       ck_softcap(products, scale, softcap, count)

@@ -27,33 +27,27 @@ extension PackedMatrix {
   ///
   /// - Precondition: For ``Activations/int8``, ``hasIntegerProduct``.
   public func product(_ x: Matrix, activations: Activations) -> Matrix {
-    switch activations {
-    case .float: product(x)
-    case .int8: integerProduct(x, InstructionSet.current.integerKernels)
-    }
+    precondition(
+      activations == .float || hasIntegerProduct, "\(kind) codes in groups of \(groupSize) have no integer product")
+    return Self.products([self], x, activations: activations)[0]
   }
 
   /// ``product(_:activations:)`` of rounded activations by some kernels.
   package func integerProduct(_ x: Matrix, _ kernels: ck_integer_kernels) -> Matrix {
-    precondition(hasIntegerProduct, "\(kind) codes in groups of \(groupSize) have no integer product")
-    return withOperands(x) { panels, x, tokens, y in
-      nonisolated(unsafe) let (panels, x, y) = (panels, x, y)
-      let outFeatures = outFeatures
-      let (tokenBytes, tiles) = withUnsafePointer(to: panels) { panels in
-        withUnsafePointer(to: kernels) { (ck_rounded_token_bytes(panels), ck_integer_tile_count($0, tokens)) }
-      }
-      let scratch = UnsafeMutableRawBufferPointer.allocate(byteCount: tokens * tokenBytes, alignment: 64)
-      defer { scratch.deallocate() }
-      nonisolated(unsafe) let rounded = scratch.assumingMemoryBound(to: UInt8.self).baseAddress
-      Parallel.forEachChunk(of: tiles, size: 4) { tiles in
-        withUnsafePointer(to: panels) {
-          kernels.round_tokens($0, x, tokens, tiles.lowerBound, tiles.upperBound, rounded)
-        }
-      }
-      let panelCount = ck_panel_count(outFeatures)
-      Parallel.forEachChunk(of: panelCount, size: tokens <= Int(ck_integer_direct_tokens) ? 16 : 8) { range in
-        withUnsafePointer(to: panels) {
-          kernels.product($0, range.lowerBound, range.upperBound, rounded, tokens, y, outFeatures)
+    integerProduct(RoundedTokens(x, for: self, kernels), kernels)
+  }
+
+  /// The product with tokens that were rounded by the same kernels.
+  func integerProduct(_ tokens: RoundedTokens, _ kernels: ck_integer_kernels) -> Matrix {
+    Matrix(rows: tokens.count, columns: outFeatures) { y in
+      guard let target = y.baseAddress, !y.isEmpty else { return }
+      withPanels { panels in
+        nonisolated(unsafe) let (panels, y) = (panels, target)
+        let outFeatures = outFeatures
+        Parallel.forEachChunk(of: ck_panel_count(outFeatures), size: 8) { range in
+          withUnsafePointer(to: panels) {
+            kernels.product($0, range.lowerBound, range.upperBound, tokens.bytes, tokens.count, y, outFeatures)
+          }
         }
       }
     }

@@ -17,26 +17,14 @@ extension PackedMatrix {
 
   /// ``product(_:)`` by the kernel for one token.
   package func singleTokenProduct(_ x: Matrix, _ kernels: ck_kernels) -> Matrix {
-    withOperands(x) { panels, x, tokens, y in
-      nonisolated(unsafe) let (panels, x, y) = (panels, x, y)
-      let (inFeatures, outFeatures) = (codeColumns, outFeatures)
-      let groups = zeroPointGroups
-      let sums = [Float](unsafeUninitializedCapacity: tokens * groups) { buffer, count in
-        count = tokens * groups
-        guard let sums = buffer.baseAddress, groups > 0 else { return }
-        for token in 0..<tokens {
-          ck_group_sums(x?.advanced(by: token * inFeatures), inFeatures, groupSize, sums + token * groups)
-        }
-      }
-      Parallel.forEachChunk(of: ck_panel_count(outFeatures), size: 16) { range in
-        sums.withUnsafeBufferPointer { sums in
-          withUnsafePointer(to: panels) { panels in
-            for token in 0..<tokens {
-              kernels.product_one(
-                panels, range.lowerBound, range.upperBound, x?.advanced(by: token * inFeatures),
-                sums.baseAddress?.advanced(by: token * groups), y + token * outFeatures)
-            }
-          }
+    let operand = FloatTokens(x, for: self)
+    return Matrix(rows: x.rows, columns: outFeatures) { y in
+      guard let target = y.baseAddress, !y.isEmpty else { return }
+      withPanels { panels in
+        nonisolated(unsafe) let (panels, y) = (panels, target)
+        let outFeatures = outFeatures
+        Parallel.forEachChunk(of: ck_panel_count(outFeatures), size: 16) { range in
+          withUnsafePointer(to: panels) { operand.multiply($0, range, kernels, y, outFeatures) }
         }
       }
     }

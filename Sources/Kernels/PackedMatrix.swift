@@ -85,6 +85,58 @@ public struct PackedMatrix: Sendable {
       kind, codes: tensor, groupSize: groupSize, scales: scales, zeroPoints: zeroPoints, columns: columns)
   }
 
+  /// Writes codes of rows, `[rows, inFeatures]`, their scales and, where there are some, zero points,
+  /// `[rows, groups]`.
+  public typealias RowReader =
+    @Sendable (
+      _ rows: Range<Int>, _ codes: UnsafeMutablePointer<UInt8>, _ scales: UnsafeMutablePointer<Float>,
+      _ zeroPoints: UnsafeMutablePointer<Float>?
+    ) -> Void
+
+  /// Packs rows as they are read, sixteen at a time and on all cores, so that nothing is held twice; see
+  /// ``init(_:codes:groupSize:scales:zeroPoints:columns:)``.
+  public init(
+    _ kind: Kind, outFeatures: Int, inFeatures: Int, groupSize: Int, hasZeroPoints: Bool, reading read: RowReader
+  ) {
+    precondition(groupSize >= 1, "groups of \(groupSize)")
+    self.kind = kind
+    self.outFeatures = outFeatures
+    self.inFeatures = inFeatures
+    self.groupSize = groupSize
+    columns = nil
+    let (lanes, panelCount) = (Int(ck_panel_rows), ck_panel_count(outFeatures))
+    let (groups, codeBytes) = (ck_group_count(inFeatures, groupSize), ck_panel_code_bytes(kind.identifier, inFeatures))
+    let valueBytes = panelCount * groups * lanes * MemoryLayout<Float>.size
+    codes = TensorStorage.panels(byteCount: panelCount * codeBytes) { _ in }
+    scales = TensorStorage.panels(byteCount: valueBytes) { _ in }
+    zeroPoints = hasZeroPoints ? TensorStorage.panels(byteCount: valueBytes) { _ in } : nil
+    // Nobody else has these bytes yet.
+    nonisolated(unsafe) let packedCodes = UnsafeMutableRawPointer(mutating: codes.bytes.baseAddress)
+    nonisolated(unsafe) let packedScales = UnsafeMutableRawPointer(mutating: scales.bytes.baseAddress)
+    nonisolated(unsafe) let packedZeros = UnsafeMutableRawPointer(mutating: zeroPoints?.bytes.baseAddress)
+    let identifier = kind.identifier
+    Parallel.forEach(panelCount) { panel in
+      let rows = panel * lanes..<min(outFeatures, (panel + 1) * lanes)
+      withUnsafeTemporaryAllocation(of: UInt8.self, capacity: rows.count * inFeatures) { codes in
+        withUnsafeTemporaryAllocation(of: Float.self, capacity: 2 * rows.count * groups) { values in
+          guard let codes = codes.baseAddress, let scales = values.baseAddress, let packedCodes, let packedScales else {
+            return
+          }
+          let zeros = scales + rows.count * groups
+          read(rows, codes, scales, hasZeroPoints ? zeros : nil)
+          let target = packedCodes + panel * codeBytes
+          ck_pack_codes(
+            identifier, codes, rows.count, inFeatures, 0, 1, target.assumingMemoryBound(to: UInt8.self))
+          for (values, packed) in [(scales, packedScales), (zeros, packedZeros)] {
+            guard let packed else { continue }
+            ck_pack_group_values(
+              values, rows.count, groups, packed.assumingMemoryBound(to: Float.self) + panel * groups * lanes)
+          }
+        }
+      }
+    }
+  }
+
   /// Columns of codes: the input features, and further ones that read some of them again.
   var codeColumns: Int { columns?.gains.count ?? inFeatures }
 

@@ -24,6 +24,7 @@ public enum Parallel {
       for task in 0..<count { body(task) }
       return
     }
+    guard !WorkerTeam.shared.isMine else { return WorkerTeam.shared.run(count, body) }
     let next = Atomic<Int>(0)
     DispatchQueue.concurrentPerform(iterations: workers) { _ in
       while true {
@@ -31,6 +32,26 @@ public enum Parallel {
         guard task < count else { return }
         body(task)
       }
+    }
+  }
+
+  /// Runs something whose loops follow each other closely, with threads that wait for them awake.
+  ///
+  /// One caller has these threads at a time; for others, and for loops within loops, nothing changes.
+  public static func withAwakeThreads<Result, Failure: Error>(
+    _ body: () throws(Failure) -> Result
+  ) throws(Failure) -> Result {
+    guard threads > 1, WorkerTeam.shared.begin(workers: threads - 1) else { return try body() }
+    defer { WorkerTeam.shared.end() }
+    return try body()
+  }
+
+  /// The values of a function at `0..<count`, found on all cores, in order.
+  public static func map<Value: Sendable>(_ count: Int, _ value: @Sendable (Int) -> Value) -> [Value] {
+    [Value](unsafeUninitializedCapacity: count) { buffer, initialized in
+      nonisolated(unsafe) let places = buffer
+      forEach(count) { index in places.initializeElement(at: index, to: value(index)) }
+      initialized = count
     }
   }
 

@@ -15,9 +15,8 @@ extension DecoderLayer {
       keys = all.columns(queryWidth..<queryWidth + keyWidth)
       values = all.columns(queryWidth + keyWidth..<queryWidth + 2 * keyWidth)
     } else {
-      queries = try apply("self_attn.q_proj", x, tap)
-      keys = try apply("self_attn.k_proj", x, tap)
-      values = try apply("self_attn.v_proj", x, tap)
+      let all = try apply(["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"], x, tap)
+      (queries, keys, values) = (all[0], all[1], all[2])
     }
     func normalize() {
       guard let norms = a.headNorms else { return }
@@ -116,8 +115,11 @@ extension DecoderLayer {
     _ cache: KeyValueCache?
   ) -> Matrix {
     if let cache {
+      let isFirst = cache.length == 0
       cache.append(keys: keys, values: values)
-      return cache.read { keys, values in attention(queries: queries, keys: keys, values: values) }
+      if queries.rows == 1 { return attention(query: queries, cache: cache) }
+      let all = isFirst ? (keys, values) : cache.matrices()
+      return attention(queries: queries, keys: all.0, values: all.1)
     }
     guard sequences.ranges.count > 1 else { return attention(queries: queries, keys: keys, values: values) }
     var joined: [Float] = []

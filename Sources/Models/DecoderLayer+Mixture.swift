@@ -19,8 +19,8 @@ extension DecoderLayer {
     let prefix = "\(m.prefix)\(index)."
     switch m.storage {
     case .modules(let gate, let up, let down):
-      let opened = try apply(prefix + gate, x, tap)
-      return try apply(prefix + down, opened.gated(with: try apply(prefix + up, x, tap), by: m.gate), tap)
+      let branches = try apply([prefix + gate, prefix + up], x, tap)
+      return try apply(prefix + down, branches[0].gated(with: branches[1], by: m.gate), tap)
     case .stacked(let stacks):
       let both = try apply(prefix + stacks.gateUp, x, tap)
       let (gates, ups) =

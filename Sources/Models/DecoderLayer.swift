@@ -68,10 +68,19 @@ public struct DecoderLayer: Sendable {
 
   /// Applies a linear and shows it to the tap.
   func apply(_ name: String, _ x: Matrix, _ tap: Tap?) throws(ModelError) -> Matrix {
-    var output = try linear(name)(x)
-    if let disturbance { output = disturbance(name, output) }
-    tap?(name, x, output)
-    return output
+    try apply([name], x, tap)[0]
+  }
+
+  /// Applies linears that read the same and shows them to the tap one after another.
+  func apply(_ names: [String], _ x: Matrix, _ tap: Tap?) throws(ModelError) -> [Matrix] {
+    var linears: [Linear] = []
+    for name in names { linears.append(try linear(name)) }
+    var outputs = Linear.apply(linears, to: x)
+    for (index, name) in names.enumerated() {
+      if let disturbance { outputs[index] = disturbance(name, outputs[index]) }
+      tap?(name, x, outputs[index])
+    }
+    return outputs
   }
 }
 
@@ -162,8 +171,8 @@ extension DecoderLayer {
       let both = try apply(f.prefix + "gate_up_proj", x, tap)
       inner = both.columns(0..<f.width).gated(with: both.columns(f.width..<2 * f.width), by: f.gate)
     } else {
-      let gate = try apply(f.prefix + "gate_proj", x, tap)
-      inner = gate.gated(with: try apply(f.prefix + "up_proj", x, tap), by: f.gate)
+      let branches = try apply([f.prefix + "gate_proj", f.prefix + "up_proj"], x, tap)
+      inner = branches[0].gated(with: branches[1], by: f.gate)
     }
     return try apply(f.prefix + "down_proj", inner, tap)
   }

@@ -23,14 +23,12 @@ public struct Sampling: Sendable {
 
   /// Draws one token.
   func token(from logits: ArraySlice<Float>, using generator: inout SplitMix64) -> Int {
-    let logits = Array(logits)
-    guard temperature > 0 else {
-      return logits.indices.max { (logits[$0], -$0) < (logits[$1], -$1) } ?? 0
-    }
-    var order = logits.indices.sorted { (logits[$0], -$0) > (logits[$1], -$1) }
+    guard temperature > 0 else { return Self.likeliest(logits) }
+    let base = logits.startIndex
+    var order = LogitOrder.descending(logits)
     if topK > 0 { order = Array(order.prefix(topK)) }
-    let top = logits[order.first ?? 0]
-    var weights = order.map { exp(Double((logits[$0] - top) / temperature)) }
+    let top = order.first.map { logits[base + $0] } ?? 0
+    var weights = order.map { exp(Double((logits[base + $0] - top) / temperature)) }
     let total = weights.reduce(0, +)
     var kept = 0.0
     for (rank, weight) in weights.enumerated() {
@@ -46,6 +44,45 @@ public struct Sampling: Sendable {
       if draw < 0 { return order[rank] }
     }
     return order[weights.count - 1]
+  }
+
+  /// The first of the largest.
+  private static func likeliest(_ logits: ArraySlice<Float>) -> Int {
+    logits.withUnsafeBufferPointer { logits in
+      var best = 0
+      for index in logits.indices where logits[index] > logits[best] { best = index }
+      return best
+    }
+  }
+}
+
+/// Tokens by their logits.
+enum LogitOrder {
+  /// Places of the values from the largest to the smallest, equal ones in their order: a radix sort, since vocabularies
+  /// have a hundred thousand tokens and one is drawn every few milliseconds.
+  static func descending(_ values: ArraySlice<Float>) -> [Int] {
+    // Bits that order as the numbers do, turned round; adding 0 makes −0 the same as 0.
+    var keys = values.map { value in
+      let bits = (value + 0).bitPattern
+      return bits >> 31 == 0 ? ~(bits | 0x8000_0000) : bits
+    }
+    var order = Array(0..<Int32(keys.count))
+    var (nextKeys, nextOrder) = (keys, order)
+    for shift in stride(from: UInt32(0), to: 33, by: 11) {
+      var places = [Int](repeating: 0, count: 1 << 11)
+      for key in keys { places[Int(key >> shift & 0x7FF)] += 1 }
+      var start = 0
+      for digit in places.indices { (places[digit], start) = (start, start + places[digit]) }
+      for (index, key) in keys.enumerated() {
+        let digit = Int(key >> shift & 0x7FF)
+        nextKeys[places[digit]] = key
+        nextOrder[places[digit]] = order[index]
+        places[digit] += 1
+      }
+      swap(&keys, &nextKeys)
+      swap(&order, &nextOrder)
+    }
+    return order.map(Int.init)
   }
 }
 
@@ -71,7 +108,7 @@ public struct Generator {
   private let embedding: Embedding
   private let layers: [DecoderLayer]
   private let head: Head
-  private let caches: [KeyValueCache]
+  private var caches: [KeyValueCache]
   private let tables: [RotaryTable]
   private let configuration: ModelConfiguration
   private var random: SplitMix64
@@ -86,12 +123,16 @@ public struct Generator {
       throw .tooLong(length: positions, maximum: configuration.maximumPositions)
     }
     embedding = try model.embedding()
-    var layers: [DecoderLayer] = []
-    for index in 0..<configuration.layerCount {
-      var layer = try model.layer(index)
-      try layer.makeResident()
-      layers.append(layer)
+    // Layers at once: the frames of one linear are too few for all cores.
+    let loaded = Parallel.map(configuration.layerCount) { index in
+      Result { () throws(ModelError) in
+        var layer = try model.layer(index)
+        try layer.makeResident()
+        return layer
+      }
     }
+    var layers: [DecoderLayer] = []
+    for layer in loaded { layers.append(try layer.get()) }
     self.layers = layers
     head = try model.head()
     caches = layers.map { _ in KeyValueCache() }
@@ -100,15 +141,35 @@ public struct Generator {
     self.sampling = sampling
   }
 
+  /// Forgets the text, as if nothing had been read.
+  public mutating func forget() { caches = layers.map { _ in KeyValueCache() } }
+
   /// Reads tokens and draws the one that follows; `nil` when it ends the text.
   ///
   /// - Parameter ids: the prompt at first, then the token drawn last.
   public mutating func next(after ids: [Int]) throws(ModelError) -> Int? {
-    let hidden = HiddenStates(try embedding(ids), Sequences(lengths: [ids.count]))
-    for (layer, cache) in zip(layers, caches) { try layer(hidden, tables: tables, cache: cache) }
-    let states = try hidden.read(0)
-    let logits = head(states.rows(states.rows - 1..<states.rows))
+    let logits = try Parallel.withAwakeThreads { () throws(ModelError) in try self.logits(after: ids) }
     let id = sampling.token(from: logits.row(0), using: &random)
     return configuration.endTokens.contains(id) ? nil : id
+  }
+
+  /// Logits of the token that follows, `[1, vocabularySize]`.
+  private func logits(after ids: [Int]) throws(ModelError) -> Matrix {
+    var hidden = HiddenStates(try embedding(ids), Sequences(lengths: [ids.count]))
+    for (index, layer) in layers.enumerated() {
+      for block in layer.configuration.blocks {
+        // Nobody reads what the last feed-forward would make of earlier tokens.
+        if index == layers.count - 1, block == .feedForward, ids.count > 1 {
+          hidden = HiddenStates(try last(of: hidden), Sequences(lengths: [1]))
+        }
+        try layer.advance(hidden, through: block, tables: tables, cache: caches[index])
+      }
+    }
+    return head(try last(of: hidden))
+  }
+
+  private func last(of hidden: HiddenStates) throws(ModelError) -> Matrix {
+    let states = try hidden.read(0)
+    return states.rows == 1 ? states : states.rows(states.rows - 1..<states.rows)
   }
 }

@@ -116,12 +116,13 @@ public struct LanguageModel: Sendable {
           of: name, outFeatures: rows, inFeatures: columns, from: checkpoint.weights, file: checkpoint.name)
       }
       // Our own artifacts, and what runtimes read, are multiplied with as they are; other layouts are decoded.
-      if quantization.isMultipliedAsStored, checkpoint.adapter == nil, let codes = weight.codes {
-        result.weight = .quantized(try wrapped(codes).packed())
+      if quantization.isMultipliedAsStored, checkpoint.adapter == nil, let packed = weight.packed {
+        result.weight = .quantized(try wrapped(packed))
       } else {
         result.weight = .rows(weight.rows)
         result.codes = weight
       }
+      result.activations = rounding.products
       if rounding.activations {
         result.inputRounding = try wrapped { () throws(CheckpointError) in
           try quantization.activationRounding(

@@ -29,6 +29,8 @@ public struct Linear: Sendable {
   var codes: StoredWeight?
   /// What is done to the input first.
   var inputRounding: ActivationRounding?
+  /// What a product of integer codes does to its input; codes without an integer product take it as it is.
+  var activations = PackedMatrix.Activations.float
 
   /// A linear.
   public init(name: String, weight: Weight, bias: [Float]? = nil) {
@@ -38,18 +40,42 @@ public struct Linear: Sendable {
   }
 
   /// Applies the linear to `[tokens, inFeatures]`.
-  public func callAsFunction(_ x: Matrix) -> Matrix {
-    let x = inputRounding.map { $0(x) } ?? x
-    var y =
-      switch weight {
-      case .dense(let tensor) where x.rows <= DenseRows.mostTokens: DenseRows(tensor).product(x)
-      case .dense(let tensor): MatrixProduct.product(x, tensor)
-      case .matrix(let matrix): MatrixProduct.product(x, transposed: matrix)
-      case .rows(let rows): MatrixProduct.product(x, rows)
-      case .quantized(let packed): packed.product(x)
-      case .absent(let outFeatures, _): Matrix(rows: x.rows, columns: outFeatures)
+  public func callAsFunction(_ x: Matrix) -> Matrix { Self.apply([self], to: x)[0] }
+
+  /// Applies linears that read the same; packed ones together, which for few tokens is faster than one by one.
+  static func apply(_ linears: [Linear], to x: Matrix) -> [Matrix] {
+    if linears.count > 1, linears.allSatisfy({ $0.inputRounding == linears[0].inputRounding }) {
+      let packed = linears.compactMap(\.packed)
+      let activations = linears[0].productActivations
+      if packed.count == linears.count, linears.allSatisfy({ $0.productActivations == activations }) {
+        let x = linears[0].inputRounding.map { $0(x) } ?? x
+        return zip(linears, PackedMatrix.products(packed, x, activations: activations)).map { $0.biased($1) }
       }
-    if let bias { y.addToRows(bias) }
+    }
+    return linears.map { $0.biased($0.product(x)) }
+  }
+
+  private var packed: PackedMatrix? { if case .quantized(let packed) = weight { packed } else { nil } }
+
+  /// Where the scheme's own rounding is carried out, nothing is rounded a second time.
+  private var productActivations: PackedMatrix.Activations { inputRounding == nil ? activations : .float }
+
+  private func product(_ x: Matrix) -> Matrix {
+    let x = inputRounding.map { $0(x) } ?? x
+    switch weight {
+    case .dense(let tensor) where x.rows <= DenseRows.mostTokens: return DenseRows(tensor).product(x)
+    case .dense(let tensor): return MatrixProduct.product(x, tensor)
+    case .matrix(let matrix): return MatrixProduct.product(x, transposed: matrix)
+    case .rows(let rows): return MatrixProduct.product(x, rows)
+    case .quantized(let packed): return PackedMatrix.products([packed], x, activations: productActivations)[0]
+    case .absent(let outFeatures, _): return Matrix(rows: x.rows, columns: outFeatures)
+    }
+  }
+
+  private func biased(_ y: Matrix) -> Matrix {
+    guard let bias else { return y }
+    var y = y
+    y.addToRows(bias)
     return y
   }
 
@@ -95,8 +121,8 @@ public struct Linear: Sendable {
   func resident() throws(ModelError) -> Linear {
     guard case .rows(let rows) = weight else { return self }
     var result = self
-    if let decode = codes?.codes {
-      do throws(CheckpointError) { result.weight = .quantized(try decode().packed()) } catch {
+    if let pack = codes?.packed {
+      do throws(CheckpointError) { result.weight = .quantized(try pack()) } catch {
         throw .checkpoint(error)
       }
     } else {

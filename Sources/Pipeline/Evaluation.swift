@@ -1,3 +1,4 @@
+internal import Kernels
 internal import Models
 public import Reports
 
@@ -6,12 +7,15 @@ public enum Evaluation {
   /// Measures, and says what was rounded besides the weights; see ``Verification/Request`` for the parameters.
   public static func run(
     model name: String, adapter: String? = nil, texts: [String], tokens: Int, sequenceLength: Int,
-    roundsActivations: Bool = true,
+    roundsActivations: Bool = true, roundsAsGeneration: Bool = false,
     progress: ProgressHandler = { _ in }
   ) throws -> (summary: ComparisonSummary, arithmetic: Report.Arithmetic) {
     do {
       var model = try ModelInputs.openModel(name, adapter: adapter)
-      model.rounding = RuntimeRounding(activations: roundsActivations, cache: true)
+      model.rounding = RuntimeRounding(
+        activations: roundsActivations && !roundsAsGeneration, cache: true,
+        products: roundsAsGeneration ? .int8 : .float)
+      if roundsAsGeneration { try model.requireIntegerProducts() }
       let inputs = try ModelInputs(model)
       let length = min(sequenceLength, tokens, model.configuration.maximumPositions)
       let windows = try TokenWindows(

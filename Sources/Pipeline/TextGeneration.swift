@@ -9,10 +9,22 @@ public enum TextGeneration {
     public let promptTokens: Int
     /// Tokens made.
     public let tokens: Int
+    /// From the call until the model is in memory.
+    public let secondsToLoad: Double
     /// From the call, loading included.
     public let secondsToFirstToken: Double
     /// After the first token.
     public let tokensPerSecond: Double
+  }
+
+  /// What linears do to the activations that they multiply with.
+  public enum Activations: String, Sendable, CaseIterable {
+    /// ``int8`` where weights are integers, float elsewhere.
+    case auto
+    /// Nothing: the arithmetic of verification.
+    case float
+    /// Rounded to int8 with a scale for every 32 features; refused where no linear's weights are integers.
+    case int8
   }
 
   /// Generates until the text ends, `maximumTokens` are made or the model's positions are used up.
@@ -20,12 +32,12 @@ public enum TextGeneration {
   /// - Parameter write: called with each piece of text that is complete.
   public static func run(
     model name: String, adapter: String? = nil, prompt: String, maximumTokens: Int, sampling: Sampling,
-    write: (String) -> Void
+    activations: Activations = .auto, write: (String) -> Void
   ) throws -> Statistics {
     do {
       let start = SystemFacts.uptime
       var model = try ModelInputs.openModel(name, adapter: adapter)
-      model.rounding.cache = true
+      try model.prepareForGeneration(activations)
       let inputs = try ModelInputs(model)
       let ids = inputs.prompt(prompt)
       guard !ids.isEmpty else { throw PipelineError.usage("the prompt is empty") }
@@ -35,6 +47,7 @@ public enum TextGeneration {
           "the prompt has \(ids.count) tokens, the model \(model.configuration.maximumPositions) positions")
       }
       var generator = try Generator(model, sampling: sampling, positions: positions)
+      let loaded = SystemFacts.uptime
       var decoder = inputs.tokenizer.streamingDecoder(skippingSpecialTokens: true)
       // The prompt goes through the decoder too: what follows may need its last bytes.
       for id in ids { _ = decoder.append(id) }
@@ -52,7 +65,7 @@ public enum TextGeneration {
       let end = SystemFacts.uptime
       if made == 0 { first = end }
       return Statistics(
-        promptTokens: ids.count, tokens: made, secondsToFirstToken: first - start,
+        promptTokens: ids.count, tokens: made, secondsToLoad: loaded - start, secondsToFirstToken: first - start,
         tokensPerSecond: made > 1 && end > first ? Double(made - 1) / (end - first) : 0)
     } catch { throw PipelineError.wrapping(error) }
   }

@@ -1,5 +1,6 @@
 internal import Checkpoints
 internal import Foundation
+internal import Kernels
 public import Models
 internal import Quantization
 public import Reports
@@ -28,6 +29,8 @@ public struct Verification: Sendable {
     public var seed: UInt64 = 0
     /// Whether the candidate's activations are rounded as a runtime of its scheme does.
     public var roundsActivations = true
+    /// Whether the candidate's activations are rounded as ``TextGeneration`` does by itself; then not as the scheme says.
+    public var roundsAsGeneration = false
 
     /// A comparison of two models.
     public init(reference: String, candidate: String) {
@@ -47,7 +50,10 @@ public struct Verification: Sendable {
       var clock = StageClock()
       let reference = try ModelInputs.openModel(request.reference, adapter: request.adapter)
       var candidate = try ModelInputs.openModel(request.candidate)
-      candidate.rounding = RuntimeRounding(activations: request.roundsActivations, cache: true)
+      candidate.rounding = RuntimeRounding(
+        activations: request.roundsActivations && !request.roundsAsGeneration, cache: true,
+        products: request.roundsAsGeneration ? .int8 : .float)
+      if request.roundsAsGeneration { try candidate.requireIntegerProducts() }
       var report = Report(
         version: SystemFacts.version, seed: request.seed,
         reference: .init(
@@ -81,7 +87,7 @@ public struct Verification: Sendable {
       if let measured = result.summary.comparison { report.gate = request.gate.checks(of: measured) }
       report.size = try size(of: candidate, reference)
       report.arithmetic = candidate.arithmetic
-      if candidate.quantizesActivations, !request.roundsActivations {
+      if report.arithmetic?.activations == .float, candidate.quantizesActivations {
         report.warnings.append(
           "activations were float in both models; a runtime that rounds them, as this scheme says, loses a little more")
       }
@@ -152,7 +158,8 @@ extension LanguageModel {
   /// What is rounded besides the weights.
   var arithmetic: Report.Arithmetic {
     Report.Arithmetic(
-      activations: quantizesActivations && rounding.activations ? .rounded : .float,
+      activations: rounding.products == .int8 && hasIntegerProducts
+        ? .int8 : quantizesActivations && rounding.activations ? .rounded : .float,
       keysAndValues: keepsRoundedCache && rounding.cache ? .rounded : .float)
   }
 
@@ -160,6 +167,25 @@ extension LanguageModel {
   var keepsRoundedCache: Bool {
     quantization?.cache != nil
       && configuration.layers.contains { if case .grouped = $0.attention { true } else { false } }
+  }
+
+  /// Whether some linear of the decoder layers can be multiplied with activations in int8.
+  var hasIntegerProducts: Bool {
+    guard let quantization else { return false }
+    return linearNames.contains { name in
+      guard let weights = quantization.scheme(of: name)?.weights else { return false }
+      let (rows, columns) = shape(ofLinear: name)
+      let size = ScaleGrid(weights.granularity, outFeatures: rows, inFeatures: columns).columnsPerScale
+      return weights.format != .float8E4M3 && (size % 32 == 0 || size >= columns)
+    }
+  }
+
+  /// Refuses a model without such a linear.
+  func requireIntegerProducts() throws(PipelineError) {
+    guard !hasIntegerProducts else { return }
+    throw .input(
+      "\(checkpoint.name) has no linear whose weights are integers in groups of a multiple of 32, so activations cannot be int8"
+    )
   }
 
   /// Whether a runtime would quantize activations too.

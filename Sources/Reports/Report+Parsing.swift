@@ -22,7 +22,7 @@ extension Report {
     text = try root.optionalNode("text").map { (node) throws(ReportsError) in try Text(node) }
     arithmetic = try root.optionalNode("arithmetic").map { (node) throws(ReportsError) in
       Arithmetic(
-        activations: try node.named("activations", Arithmetic.Rounding.self, among: "float, rounded"),
+        activations: try node.named("activations", Arithmetic.Rounding.self, among: "float, rounded, int8"),
         keysAndValues: try node.named("keysAndValues", Arithmetic.Rounding.self, among: "float, rounded"))
     }
     let stages = try root.node("time")

@@ -98,6 +98,9 @@ extension Report {
       case float
       /// They were rounded to the scheme's format and back.
       case rounded
+      /// Integer weights were multiplied with int8, one scale for every 32 features, whatever the scheme says; never of
+      /// keys and values.
+      case int8
     }
 
     /// What linears of the candidate read.
@@ -113,7 +116,13 @@ extension Report {
 
     /// Such as `activations rounded as a runtime does, keys and values float`.
     public var sentence: String {
-      func say(_ rounding: Rounding) -> String { rounding == .float ? "float" : "rounded as a runtime does" }
+      func say(_ rounding: Rounding) -> String {
+        switch rounding {
+        case .float: "float"
+        case .rounded: "rounded as a runtime does"
+        case .int8: "int8 as in generation"
+        }
+      }
       return "activations \(say(activations)), keys and values \(say(keysAndValues))"
     }
   }

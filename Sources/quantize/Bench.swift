@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import Kernels
+import Pipeline
 import Tensors
 
 /// `quantize bench`: the quantized kernels against the machine's own limits.
@@ -30,6 +31,23 @@ struct Bench: ParsableCommand {
   @Option(help: ArgumentHelp("Threads to use.", valueName: "n"))
   var threads: Int?
 
+  @Option(
+    help: ArgumentHelp(
+      "Time this model instead: a prompt read at once, and tokens one by one, drawn at random.", valueName: "model"))
+  var model: String?
+
+  @Option(help: ArgumentHelp("With --model: tokens of the prompt.", valueName: "n"))
+  var promptTokens = 512
+
+  @Option(help: ArgumentHelp("With --model: tokens one by one.", valueName: "n"))
+  var generatedTokens = 128
+
+  @Option(help: ArgumentHelp("With --model: auto, float or int8, as for generate.", valueName: "how"))
+  var activations = ActivationsArgument(.auto)
+
+  @Flag(help: "With --model: print JSON.")
+  var json = false
+
   /// Something timed: a product, or a limit.
   private struct Contestant {
     let title: String
@@ -43,13 +61,18 @@ struct Bench: ParsableCommand {
   }
 
   func validate() throws {
-    guard rows > 0, columns > 0, rounds > 0, tokens.allSatisfy({ $0 > 0 }) else {
+    guard rows > 0, columns > 0, rounds > 0, tokens.allSatisfy({ $0 > 0 }), promptTokens > 0, generatedTokens > 0 else {
       throw ValidationError("Rows, columns, tokens and rounds are at least 1.")
     }
+    if json, model == nil { throw ValidationError("--json is for --model") }
   }
 
   func run() throws {
     if let threads { Parallel.threads = threads }
+    if let model {
+      return try ModelBench.run(
+        model, activations.value, prompt: promptTokens, generated: generatedTokens, rounds: rounds, json: json)
+    }
     print("\(InstructionSet.current.rawValue) kernels, \(Parallel.threads) threads, OpenBLAS \(MatrixProduct.blasCore)")
     print("weights \(rows) × \(columns); GB/s counts codes, scales and zero points")
     print("of limit: of the speed of reading for one row, of the same instructions on registers for more")

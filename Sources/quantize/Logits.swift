@@ -128,6 +128,13 @@ struct Generate: ParsableCommand {
   @Option(help: ArgumentHelp("The same seed draws the same text.", valueName: "n"))
   var seed: UInt64 = 0
 
+  @Option(
+    help: ArgumentHelp(
+      "auto, float or int8: whether activations are rounded to int8, a scale for every 32, before they meet integer "
+        + "weights. auto does where it can; verify --int8-activations measures it.",
+      valueName: "how"))
+  var activations = ActivationsArgument(.auto)
+
   @OptionGroup var adapterOptions: AdapterOptions
   @OptionGroup(title: "General") var work: WorkOptions
 
@@ -143,7 +150,8 @@ struct Generate: ParsableCommand {
     let sampling = Sampling(temperature: temperature, topK: topK, topP: topP, seed: seed)
     var pieces = ""
     let statistics = try TextGeneration.run(
-      model: model, adapter: adapterOptions.adapter, prompt: prompt, maximumTokens: maxTokens, sampling: sampling
+      model: model, adapter: adapterOptions.adapter, prompt: prompt, maximumTokens: maxTokens, sampling: sampling,
+      activations: activations.value
     ) { piece in
       pieces += piece
       guard !work.json else { return }
@@ -153,7 +161,8 @@ struct Generate: ParsableCommand {
       print(
         JSONValue.object([
           "prompt": .string(prompt), "text": .string(pieces), "promptTokens": .integer(statistics.promptTokens),
-          "tokens": .integer(statistics.tokens), "secondsToFirstToken": .real(statistics.secondsToFirstToken),
+          "tokens": .integer(statistics.tokens), "secondsToLoad": .real(statistics.secondsToLoad),
+          "secondsToFirstToken": .real(statistics.secondsToFirstToken),
           "tokensPerSecond": .real(statistics.tokensPerSecond),
         ]).compactText)
     } else {
@@ -165,4 +174,20 @@ struct Generate: ParsableCommand {
       }
     }
   }
+}
+
+/// ``TextGeneration/Activations`` by name.
+struct ActivationsArgument: ExpressibleByArgument {
+  let value: TextGeneration.Activations
+
+  init(_ value: TextGeneration.Activations) { self.value = value }
+
+  init?(argument: String) {
+    guard let value = TextGeneration.Activations(rawValue: argument.lowercased()) else { return nil }
+    self.value = value
+  }
+
+  var defaultValueDescription: String { value.rawValue }
+
+  static var allValueStrings: [String] { TextGeneration.Activations.allCases.map(\.rawValue) }
 }

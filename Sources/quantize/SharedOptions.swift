@@ -97,6 +97,20 @@ struct TextOptions: ParsableArguments {
   }
 }
 
+/// Puts the arithmetic of generation to the test.
+struct GenerationArithmeticOptions: ParsableArguments {
+  @Flag(
+    help: ArgumentHelp(
+      "Round activations to int8 where weights are integers, as generate does by itself, whatever a scheme says."))
+  var int8Activations = false
+
+  func check(against text: TextOptions) throws {
+    if text.floatActivations, int8Activations {
+      throw ValidationError("give either --float-activations or --int8-activations")
+    }
+  }
+}
+
 /// A number of bytes such as `8G`, `512M` or `1.5GiB`; G and GB are decimal, Gi and GiB binary.
 struct ByteCount: ExpressibleByArgument {
   let bytes: Int

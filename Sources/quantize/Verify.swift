@@ -24,6 +24,7 @@ struct Verify: ParsableCommand {
   var adapter: String?
 
   @OptionGroup(title: "Text") var textOptions: TextOptions
+  @OptionGroup(title: "Text") var arithmeticOptions: GenerationArithmeticOptions
   @OptionGroup(title: "Limits") var gateOptions: GateOptions
 
   @Option(help: ArgumentHelp("Folder to write report.json, .md, .html and junit.xml to.", valueName: "dir"))
@@ -34,10 +35,13 @@ struct Verify: ParsableCommand {
 
   @OptionGroup(title: "General") var work: WorkOptions
 
+  func validate() throws { try arithmeticOptions.check(against: textOptions) }
+
   func run() throws {
     work.apply()
     var request = Verification.Request(reference: reference, candidate: candidate)
     textOptions.apply(to: &request)
+    request.roundsAsGeneration = arithmeticOptions.int8Activations
     request.adapter = adapter
     request.gate = try gateOptions.gate()
     request.seed = seed
@@ -63,7 +67,10 @@ struct Evaluate: ParsableCommand {
 
   @OptionGroup var adapterOptions: AdapterOptions
   @OptionGroup(title: "Text") var textOptions: TextOptions
+  @OptionGroup(title: "Text") var arithmeticOptions: GenerationArithmeticOptions
   @OptionGroup(title: "General") var work: WorkOptions
+
+  func validate() throws { try arithmeticOptions.check(against: textOptions) }
 
   func run() throws {
     work.apply()
@@ -72,7 +79,8 @@ struct Evaluate: ParsableCommand {
       model: model, adapter: adapterOptions.adapter,
       texts: textOptions.text.isEmpty ? ["builtin-heldout"] : textOptions.text,
       tokens: textOptions.tokens, sequenceLength: textOptions.window,
-      roundsActivations: !textOptions.floatActivations, progress: progress.show)
+      roundsActivations: !textOptions.floatActivations, roundsAsGeneration: arithmeticOptions.int8Activations,
+      progress: progress.show)
     progress.finish()
     let perplexity = result.referencePerplexity
     if work.json {

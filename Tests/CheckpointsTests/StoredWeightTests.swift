@@ -33,6 +33,11 @@ import Testing
     if let codes = try weight.codes?() {
       #expect(codes.dequantized() == all, sourceLocation: sourceLocation)
       #expect(codes.packed().dequantizedRows(0..<rows) == all, sourceLocation: sourceLocation)
+      let packed = try #require(try weight.packed?(), sourceLocation: sourceLocation)
+      #expect(packed.dequantizedRows(0..<rows) == all, sourceLocation: sourceLocation)
+      #expect(packed.kind == codes.packed().kind && packed.byteCount == codes.packed().byteCount)
+      let x = Matrix(rows: 2, columns: columns, values: (0..<2 * columns).map { Float($0 % 13) - 6 })
+      #expect(packed.product(x) == codes.packed().product(x), sourceLocation: sourceLocation)
       #expect(codes.quantization == quantization.scheme(of: linear.name)?.weights, sourceLocation: sourceLocation)
     }
   }

@@ -41,6 +41,44 @@ import Testing
     #expect(mine.value == theirs?.value)
   }
 
+  @Test func `int8 as in generation is measured, and refused where nothing is multiplied so`() throws {
+    let bench = try Workbench()
+    try bench.quantize(bench.recipe(.w4a16Asymmetric))
+    var request = Verification.Request(reference: bench.model, candidate: bench.folder("out.tar.zst"))
+    request.texts = [bench.folder("text.txt")]
+    request.tokens = 512
+    request.sequenceLength = 64
+    let float = try Verification.run(request)
+    request.roundsAsGeneration = true
+    let int8 = try Verification.run(request)
+    #expect(int8.arithmetic == .init(activations: .int8, keysAndValues: .float) && int8.warnings.isEmpty)
+    #expect(try Report(json: int8.json()).arithmetic == int8.arithmetic)
+    #expect(int8.divergence != float.divergence && int8.divergence < float.divergence * 1.2)
+    let evaluated = try Evaluation.run(
+      model: bench.folder("out.tar.zst"), texts: [bench.folder("text.txt")], tokens: 512, sequenceLength: 64,
+      roundsAsGeneration: true)
+    #expect(evaluated.arithmetic == int8.arithmetic)
+    #expect(evaluated.summary.referencePerplexity.value == int8.accuracy?.comparison?.perplexity.value)
+    request.candidate = bench.model
+    #expect(throws: PipelineError.self) { try Verification.run(request) }
+    for activations in TextGeneration.Activations.allCases {
+      var text = ""
+      let statistics = try TextGeneration.run(
+        model: bench.folder("out.tar.zst"), prompt: "Once", maximumTokens: 8, sampling: Sampling(),
+        activations: activations
+      ) { text += $0 }
+      #expect(statistics.tokens > 0 && statistics.secondsToLoad <= statistics.secondsToFirstToken)
+    }
+    #expect(throws: PipelineError.self) {
+      _ = try TextGeneration.run(
+        model: bench.model, prompt: "Once", maximumTokens: 1, sampling: Sampling(), activations: .int8
+      ) { _ in }
+    }
+    let speed = try GenerationSpeed.run(
+      model: bench.folder("out.tar.zst"), promptTokens: 9, generatedTokens: 3, rounds: 2)
+    #expect(speed.prompt.count == 2 && speed.generation.count == 2 && speed.generation.allSatisfy { $0 > 0 })
+  }
+
   @Test func `schemes of weights alone leave activations as they are`() throws {
     let bench = try Workbench()
     try bench.quantize(bench.recipe(.nvfp4A16))

@@ -2,6 +2,7 @@
 #ifndef CKERNELS_H
 #define CKERNELS_H
 
+#include "CachedAttention.h"
 #include "Conversions.h"
 #include "DenseProduct.h"
 #include "Elementwise.h"
@@ -13,5 +14,6 @@
 #include "MachineLimits.h"
 #include "QuantizedProduct.h"
 #include "RoundToNearest.h"
+#include "Spinning.h"
 
 #endif

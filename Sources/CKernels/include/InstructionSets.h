@@ -2,6 +2,7 @@
 #ifndef CKERNELS_INSTRUCTION_SETS_H
 #define CKERNELS_INSTRUCTION_SETS_H
 
+#include "CachedAttention.h"
 #include "DenseProduct.h"
 #include "QuantizedProduct.h"
 
@@ -43,6 +44,18 @@ typedef struct __attribute__((swift_attr("@Sendable"))) {
   void (*dense_product)(
       ck_dense_kind kind, const void *weights, size_t in, size_t first_row, size_t last_row, const float *x,
       size_t tokens, float *y, size_t y_stride);
+
+  /// Products of `heads` queries [heads, width] with one head's keys, blocks `first_block ..< last_block` of
+  /// CachedAttention.h, `block_stride` floats apart: scores[h · score_stride + token]. Rounded alike in each block.
+  void (*key_products)(
+      const float *keys, size_t block_stride, size_t width, size_t first_block, size_t last_block,
+      const float *queries, size_t heads, float *scores, size_t score_stride);
+
+  /// Sums of one head's values [tokens, width], rows `row_stride` floats apart, with weights [heads, weight_stride]:
+  /// results [heads, width].
+  void (*value_sums)(
+      const float *values, size_t row_stride, size_t width, size_t tokens, const float *weights,
+      size_t weight_stride, size_t heads, float *results);
 } ck_kernels;
 
 /// The kernels of an instruction set, or NULL where this build or this processor lacks it.

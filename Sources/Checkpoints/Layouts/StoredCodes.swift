@@ -155,10 +155,54 @@ struct StoredCodes: Sendable {
       zeroPoints: zeroPoints?(0..<grid.rowGroups), columns: columns)
   }
 
+  /// The codes in the kernels' layout, as `quantizedTensor().packed()` gives them; columns must be in order.
+  func packed() -> PackedMatrix {
+    guard columns == nil else { return quantizedTensor().packed() }
+    let (grid, width, format) = (grid, inFeatures, quantization.format)
+    let kind: PackedMatrix.Kind
+    var hasZeroPoints = zeroPoints != nil
+    switch format {
+    case .float8E4M3: kind = .float8E4M3
+    case .int(let bits) where bits <= 4: (kind, hasZeroPoints) = (.uint4, true)
+    case .int, .float4E2M1: kind = .int8
+    }
+    // Twice the float4 numbers are whole.
+    let halves = Self.float4.map { UInt8(bitPattern: Int8(2 * $0)) }
+    return PackedMatrix(
+      kind, outFeatures: outFeatures, inFeatures: width, groupSize: max(1, grid.columnsPerScale),
+      hasZeroPoints: hasZeroPoints
+    ) { rows, codes, scales, zeros in
+      copyCodes(rows, to: codes)
+      let count = rows.count * width
+      if kind == .uint4 { for index in 0..<count { codes[index] &+= 8 } }
+      if format == .float4E2M1 { for index in 0..<count { codes[index] = halves[Int(codes[index])] } }
+      let groups = rows.lowerBound / grid.rowsPerScale..<(rows.upperBound - 1) / grid.rowsPerScale + 1
+      let factor: Float = format == .float4E2M1 ? 0.5 : 1
+      let (values, points) = (self.scales.values(groups), zeroPoints?(groups))
+      let offset: Float = kind == .uint4 ? 8 : 0
+      for row in rows {
+        let cell = (row / grid.rowsPerScale - groups.lowerBound) * grid.columnGroups
+        let place = (row - rows.lowerBound) * grid.columnGroups
+        for group in 0..<grid.columnGroups {
+          scales[place + group] = values[cell + group] * factor
+          zeros?[place + group] = (points.map { Float($0[cell + group]) } ?? 0) + offset
+        }
+      }
+    }
+  }
+
   /// What is wrong with the codes, all of which are read; `nil` for packed codes, which are all in range.
   func problem() -> String? {
-    guard case .bytes(let tensor) = source else { return nil }
-    return tensor.withBytes { bytes in
+    guard case .bytes(let tensor) = source, outFeatures > 0 else { return nil }
+    let tile = 256
+    let found = Parallel.map((outFeatures + tile - 1) / tile) { part in
+      problem(of: tensor.rows(part * tile..<min(outFeatures, (part + 1) * tile)))
+    }
+    return found.lazy.compactMap(\.self).first
+  }
+
+  private func problem(of tensor: Tensor) -> String? {
+    tensor.withBytes { bytes in
       switch quantization.format {
       case .float8E4M3:
         return bytes.contains { $0 & 0x7F == 0x7F } ? "a float8 code is NaN" : nil

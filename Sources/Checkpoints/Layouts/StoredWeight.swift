@@ -1,3 +1,4 @@
+public import Kernels
 public import Quantization
 public import Tensors
 
@@ -15,6 +16,8 @@ public struct StoredWeight: Sendable {
   /// The codes and scales as one quantized matrix, checked while they are read; `nil` where columns are out of order
   /// (GPTQ with `desc_act`).
   public let codes: (@Sendable () throws(CheckpointError) -> QuantizedTensor)?
+  /// The same in the kernels' layout, packed while they are read.
+  public let packed: (@Sendable () throws(CheckpointError) -> PackedMatrix)?
   private let stored: StoredCodes
   private let refusal: @Sendable (String) -> CheckpointError
 
@@ -29,12 +32,16 @@ public struct StoredWeight: Sendable {
       outFeatures: stored.outFeatures, inFeatures: stored.inFeatures, storedType: storedType
     ) { stored.copyRows($0, to: $1) }
     guard stored.order == nil else {
-      codes = nil
+      (codes, packed) = (nil, nil)
       return
     }
     codes = { () throws(CheckpointError) in
       if let problem = stored.problem() { throw refusal(problem) }
       return stored.quantizedTensor()
+    }
+    packed = { () throws(CheckpointError) in
+      if let problem = stored.problem() { throw refusal(problem) }
+      return stored.packed()
     }
   }
 

@@ -1,0 +1,138 @@
+internal import CKernels
+public import Tensors
+
+/// Keys and values of the tokens that one layer has seen of one text.
+public final class KeyValueCache {
+  /// Blocks of `CachedAttention.h`, one after the other.
+  private var keys: [Float] = []
+  /// Row-major.
+  private var values: [Float] = []
+  private var keyColumns = 0
+  private var valueColumns = 0
+
+  /// Number of tokens held.
+  public private(set) var length = 0
+
+  /// An empty cache.
+  public init() {}
+
+  /// Adds tokens: rotated keys, `[tokens, key columns]`, and values, `[tokens, value columns]`.
+  public func append(keys added: Matrix, values: Matrix) {
+    precondition(added.rows == values.rows, "\(added.rows) keys and \(values.rows) values")
+    precondition(
+      length == 0 || (added.columns == keyColumns && values.columns == valueColumns),
+      "\(added.columns) and \(values.columns) columns after \(keyColumns) and \(valueColumns)")
+    (keyColumns, valueColumns) = (added.columns, values.columns)
+    self.values += values.values
+    let (columns, block) = (keyColumns, Int(ck_key_block))
+    let wanted = (length + added.rows + block - 1) / block * block * columns
+    if wanted > keys.count { keys += repeatElement(0, count: wanted - keys.count) }
+    keys.withUnsafeMutableBufferPointer { keys in
+      added.values.withUnsafeBufferPointer { added in
+        guard let target = keys.baseAddress, let source = added.baseAddress else { return }
+        for row in 0..<values.rows {
+          let token = length + row
+          ck_place_keys(source + row * columns, columns, token % block, target + token / block * block * columns)
+        }
+      }
+    }
+    length += added.rows
+  }
+
+  /// All keys and values, `[length, columns]`.
+  public func matrices() -> (keys: Matrix, values: Matrix) {
+    let (columns, block) = (keyColumns, Int(ck_key_block))
+    let keys = Matrix(rows: length, columns: columns) { buffer in
+      for token in 0..<length {
+        let start = token / block * block * columns + token % block
+        for column in 0..<columns { buffer[token * columns + column] = self.keys[start + column * block] }
+      }
+    }
+    return (keys, Matrix(rows: length, columns: valueColumns, values: values))
+  }
+
+  fileprivate func read(_ body: (_ keys: UnsafePointer<Float>, _ values: UnsafePointer<Float>) -> Void) {
+    keys.withUnsafeBufferPointer { keys in
+      values.withUnsafeBufferPointer { values in
+        guard let keys = keys.baseAddress, let values = values.baseAddress else { return }
+        body(keys, values)
+      }
+    }
+  }
+
+  fileprivate var columns: (keys: Int, values: Int) { (keyColumns, valueColumns) }
+}
+
+extension CausalAttention {
+  /// Query heads of a task; they share what they read.
+  private static let headsPerTask = 4
+  /// Multiply-adds that another thread is worth.
+  private static let leastWork = 1 << 17
+
+  /// Attends with one query, that of the token added last.
+  ///
+  /// What comes out does not depend on the number of threads; it is rounded differently from
+  /// ``callAsFunction(queries:keys:values:)``.
+  ///
+  /// - Parameter query: `[1, heads × headDimension]`.
+  /// - Returns: `[1, heads × valueDimension]`.
+  public func callAsFunction(query: Matrix, cache: KeyValueCache) -> Matrix {
+    attend(query, cache, InstructionSet.current.kernels)
+  }
+
+  /// ``callAsFunction(query:cache:)`` by given kernels.
+  func attend(_ query: Matrix, _ cache: KeyValueCache, _ kernels: ck_kernels) -> Matrix {
+    let (length, columns) = (cache.length, cache.columns)
+    precondition(query.rows == 1 && length > 0, "\(query.rows) queries and \(length) keys")
+    precondition(
+      query.columns == heads * headDimension && columns.keys == keyValueHeads * headDimension
+        && columns.values == keyValueHeads * valueDimension,
+      "\(query.columns), \(columns.keys) and \(columns.values) columns of queries, keys and values")
+    let sharing = heads / keyValueHeads
+    let tasksPerHead = (sharing + Self.headsPerTask - 1) / Self.headsPerTask
+    return Matrix(rows: 1, columns: heads * valueDimension) { result in
+      query.values.withUnsafeBufferPointer { query in
+        cache.read { keys, values in
+          guard let query = query.baseAddress, let target = result.baseAddress else { return }
+          nonisolated(unsafe) let (q, k, v, y) = (query, keys, values, target)
+          let task: @Sendable (Int) -> Void = { task in
+            let keyHead = task / tasksPerHead
+            let first = keyHead * sharing + task % tasksPerHead * Self.headsPerTask
+            let range = first..<min((keyHead + 1) * sharing, first + Self.headsPerTask)
+            attend(range, keyHead, length, q, k, columns.keys, v, columns.values, y, kernels)
+          }
+          let tasks = keyValueHeads * tasksPerHead
+          if length * heads * (headDimension + valueDimension) < Self.leastWork {
+            for index in 0..<tasks { task(index) }
+          } else {
+            Parallel.forEach(tasks, task)
+          }
+        }
+      }
+    }
+  }
+
+  /// Some heads that read the same keys and values.
+  private func attend(
+    _ range: Range<Int>, _ keyHead: Int, _ length: Int, _ query: UnsafePointer<Float>, _ keys: UnsafePointer<Float>,
+    _ keyColumns: Int, _ values: UnsafePointer<Float>, _ valueColumns: Int, _ result: UnsafeMutablePointer<Float>,
+    _ kernels: ck_kernels
+  ) {
+    let block = Int(ck_key_block)
+    let first = window.map { max(0, length - $0) } ?? 0
+    let blocks = (length + block - 1) / block
+    let stride = blocks * block
+    withUnsafeTemporaryAllocation(of: Float.self, capacity: range.count * stride) { scores in
+      guard let scores = scores.baseAddress else { return }
+      kernels.key_products(
+        keys + keyHead * headDimension * block, keyColumns * block, headDimension, first / block, blocks,
+        query + range.lowerBound * headDimension, range.count, scores, stride)
+      for head in range {
+        weigh(scores + (head - range.lowerBound) * stride + first, count: length - first, head: head)
+      }
+      kernels.value_sums(
+        values + first * valueColumns + keyHead * valueDimension, valueColumns, valueDimension, length - first,
+        scores + first, stride, range.count, result + range.lowerBound * valueDimension)
+    }
+  }
+}

@@ -1,0 +1,36 @@
+import Foundation
+import Kernels
+import Pipeline
+import StrictJSON
+
+/// `quantize bench --model`: a whole model's speed.
+enum ModelBench {
+  static func run(
+    _ model: String, _ activations: TextGeneration.Activations, prompt: Int, generated: Int, rounds: Int, json: Bool
+  ) throws {
+    let speed = try GenerationSpeed.run(
+      model: model, activations: activations, promptTokens: prompt, generatedTokens: generated, rounds: rounds)
+    if json {
+      print(
+        JSONValue.object([
+          "model": .string(model), "activations": .string(activations.rawValue),
+          "instructionSet": .string(InstructionSet.current.rawValue), "threads": .integer(Parallel.threads),
+          "secondsToLoad": .real(speed.secondsToLoad), "promptTokens": .integer(prompt),
+          "promptTokensPerSecond": .array(speed.prompt.map { .real($0) }), "generatedTokens": .integer(generated),
+          "generatedTokensPerSecond": .array(speed.generation.map { .real($0) }),
+        ]).compactText)
+      return
+    }
+    print(
+      "\(InstructionSet.current.rawValue) kernels, \(Parallel.threads) threads, activations \(activations.rawValue)")
+    print("in memory after \(Output.number(speed.secondsToLoad, 2)) s")
+    for (what, rates) in [
+      ("prompt of \(prompt) tokens", speed.prompt), ("\(generated) tokens one by one", speed.generation),
+    ] {
+      let sorted = rates.sorted()
+      print(
+        "\(what): \(Output.number(sorted[sorted.count / 2], 1)) tokens a second "
+          + "(\(Output.number(sorted[0], 1))–\(Output.number(sorted[sorted.count - 1], 1)))")
+    }
+  }
+}
