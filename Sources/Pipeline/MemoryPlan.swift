@@ -14,6 +14,10 @@ public struct MemoryPlan: Sendable, Equatable {
   /// Bytes expected at the highest, mapped pages that are in use included.
   public var peak = 0
 
+  /// Bytes above which hidden states wait in a file although nobody asked for it: the system keeps as much of the file
+  /// in memory as it has to spare.
+  private static let spillsAbove = 4 << 30
+
   /// The roomiest plan that fits a limit, or the smallest there is.
   ///
   /// - Parameters:
@@ -21,13 +25,20 @@ public struct MemoryPlan: Sendable, Equatable {
   ///   - tokens: of all calibration texts, those for starved experts included.
   init(_ model: LanguageModel, _ plan: QuantizationPlan, recipe: Recipe, tokens: Int, window: Int, limit: Int?) {
     let estimate = MemoryEstimate(model, plan, calibrates: recipe.needsCalibration, tokens: tokens, window: window)
+    guard let limit else {
+      peak = estimate.peak(self)
+      guard peak > Self.spillsAbove else { return }
+      spills = true
+      peak = estimate.peak(self)
+      return
+    }
     for rows in [2048, 1024, 512, 256] {
       for spills in [false, true] {
         chunkRows = rows
         heldOutTokens = rows
         self.spills = spills
         peak = estimate.peak(self)
-        if peak <= limit ?? .max { return }
+        if peak <= limit { return }
       }
     }
   }

@@ -346,7 +346,9 @@ struct PlanCommand: ParsableCommand {
     print("source    \(Output.size(source)) of tensors")
     print("output    \(size.phrase)")
     if let calibration = run.calibrationAmount { print("text      \(calibration)") }
-    print("memory    about \(Output.size(run.expectedMemory)) at the highest")
+    print(
+      "memory    about \(Output.size(run.expectedMemory)) at the highest"
+        + (run.memory.spills ? ", hidden states in a file" : ""))
     for (title, count) in groups { print("linears   \(count) × \(title)") }
     for remark in run.remarks { print("note      \(remark)") }
   }
