@@ -56,7 +56,7 @@ public enum EntropyRounding {
     let (rowCount, width) = (weight.outFeatures, weight.inFeatures)
     var gains = Gains(factor, step: coding.step, rows: rowCount, rowWeights: coding.rowWeights)
     while true {
-      let integers = integers(weight, factor, gains).codes
+      var integers = integers(weight, factor, gains).codes
       let digits = CodeDigits(bits: bits)
       if digits.splitsNeeded(integers, columns: width) <= coding.splitColumns {
         return QuantizedTensor(
@@ -65,10 +65,18 @@ public enum EntropyRounding {
       }
       // More columns overflow than the plan has room for: those that need the most digits get coarser steps.
       let counts = digits.counts(integers, columns: width)
-      let excess = counts.enumerated().filter { $0.element > 1 }
+      let excess = counts.enumerated().filter { $0.element > 1 && gains.columns[$0.offset] < .max }
         .sorted {
           ($0.element, gains.columns[$0.offset], $0.offset) < ($1.element, gains.columns[$1.offset], $1.offset)
         }
+      if excess.isEmpty {
+        // No step is coarser: weights beyond hundreds of thousands are cut off, and verification will tell.
+        let most = Int32(1) << (bits - 1) - 1
+        for index in integers.indices { integers[index] = min(max(integers[index], -most), most) }
+        return QuantizedTensor(
+          integers: integers, outFeatures: rowCount, inFeatures: width,
+          rowGains: gains.rows, columnGains: gains.columns, bits: bits)
+      }
       for (column, _) in excess.prefix(max(1, excess.count - coding.splitColumns)) {
         gains.columns[column] = UInt8(clamping: Int(gains.columns[column]) + 8)
       }

@@ -56,6 +56,16 @@ import Testing
     }
   }
 
+  @Test func `weights that no step reaches are cut off`() throws {
+    let large = Matrix(
+      rows: Self.item.weight.rows, columns: Self.item.weight.columns,
+      values: Self.item.weight.values.map { $0 * 1e9 })
+    let tensor = EntropyRounding.rounded(
+      WeightRows(large), factor: Self.item.factor, coding: EntropyCoding(step: try Self.step(), splitColumns: 0),
+      bits: 8)
+    #expect(tensor.splitColumns == 0 && tensor.dequantized().firstNonFinite == nil)
+  }
+
   @Test func `rows that weigh twice as much have half the step`() throws {
     let step = try Self.step()
     let weights = (0..<Self.item.weight.rows).map { Float($0 % 2 == 0 ? 2 : 1) }
