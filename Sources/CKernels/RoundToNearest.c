@@ -54,7 +54,7 @@ float ck_largest_magnitude(const float *w, size_t count) {
   return result;
 }
 
-static void range_with_zero(const float *w, size_t count, float *low, float *high) {
+void ck_int_group_range(const float *w, size_t count, float *low, float *high) {
   float smallest[lanes] = {0}, largest[lanes] = {0};
   size_t i = 0;
   for (; i + lanes <= count; i += lanes)
@@ -75,7 +75,7 @@ static void range_with_zero(const float *w, size_t count, float *low, float *hig
   }
 }
 
-static void scale_of_range(float low, float high, ck_int_grid grid, float *scale, float *zero) {
+void ck_int_range_scale(float low, float high, ck_int_grid grid, float *scale, float *zero) {
   float steps = (float)((1 << grid.bits) - 1);
   float lowest = (float)-(1 << (grid.bits - 1));
   float raw = grid.symmetric ? (high > -low ? high : -low) / (steps / 2) : (high - low) / steps;
@@ -86,8 +86,8 @@ static void scale_of_range(float low, float high, ck_int_grid grid, float *scale
 
 void ck_int_group_scale(const float *w, size_t count, ck_int_grid grid, float shrink, float *scale, float *zero) {
   float low, high;
-  range_with_zero(w, count, &low, &high);
-  scale_of_range(low * shrink, high * shrink, grid, scale, zero);
+  ck_int_group_range(w, count, &low, &high);
+  ck_int_range_scale(low * shrink, high * shrink, grid, scale, zero);
 }
 
 void ck_int_group_round(const float *w, size_t count, ck_int_grid grid, float scale, float zero, int8_t *codes) {
@@ -110,12 +110,12 @@ float ck_int_group_best_shrink(const float *w, size_t count, ck_int_grid grid, c
   float lowest = (float)-(1 << (grid.bits - 1));
   float highest = -lowest - 1;
   float low, high;
-  range_with_zero(w, count, &low, &high);
+  ck_int_group_range(w, count, &low, &high);
   float best = 1;
   double least = INFINITY;
   for (size_t f = 0; f < factor_count; f++) {
     float scale, zero;
-    scale_of_range(low * factors[f], high * factors[f], grid, &scale, &zero);
+    ck_int_range_scale(low * factors[f], high * factors[f], grid, &scale, &zero);
     float spread[lanes] = {0}, shift[lanes] = {0};
     size_t i = 0;
     for (; i + lanes <= count; i += lanes)

@@ -96,7 +96,7 @@ struct BlockSearch {
     var decided: [Int: (without: Double, with: Double)] = [:]
     func measured(_ active: Set<Int>, clipsScores: Bool = false) throws(ModelError) -> QuantizedBlock {
       var candidate = build(active, plans, clipsScores: clipsScores)
-      let found = try output(applying(candidate))
+      let found = try output(applying(candidate, isTrial: true))
       let difference = zip(found.values, reference.values).map { $0 - $1 }
       candidate.loss = ck_sum_of_squares(difference, difference.count) / max(energy, .leastNormalMagnitude)
       losses[active] = min(candidate.loss, losses[active] ?? .infinity)
@@ -262,13 +262,20 @@ struct BlockSearch {
   }
 
   /// The layer as a runtime would load it.
-  func applying(_ block: QuantizedBlock) -> DecoderLayer {
+  ///
+  /// - Parameter isTrial: whether it is compared with other choices alone: products of few bits then round activations
+  ///   to int8, which is faster, and disturbs all choices alike by far less than they differ.
+  func applying(_ block: QuantizedBlock, isTrial: Bool = false) -> DecoderLayer {
     var layer = layer
     // What is tried is not what the layer gives.
     layer.cacheMaxima = nil
     for (name, weight) in block.weights {
+      let bias = block.biases[name] ?? biases[name]
+      let packed = isTrial && weight.hasFewBits ? weight.quantized().packed() : nil
       layer.replace(
-        name, by: Linear(name: name, weight: .rows(weight.stored), bias: block.biases[name] ?? biases[name]))
+        name,
+        by: packed.map { Linear(name: name, packed: $0, activations: .int8, bias: bias) }
+          ?? Linear(name: name, weight: .rows(weight.stored), bias: bias))
     }
     for (name, gains) in norms.merging(block.norms, uniquingKeysWith: { $1 }) { layer.norms[name]?.gains = gains }
     return layer

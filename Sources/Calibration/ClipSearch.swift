@@ -15,7 +15,8 @@ public enum ClipSearch {
   /// phase moves with it), lower the KL divergence of the pocket models by 3 %.
   static let shrinks: [Float] = [1] + (24...42).reversed().filter { $0 != 40 }.map { Float($0) / 40 }
 
-  /// Those that are tried where rounding feeds errors back and scales are fitted to the codes: finer ones do not pay.
+  /// Every other one. With moments of pairs, which cost the most, the others are tried beside the best of these; where
+  /// rounding feeds errors back and scales are fitted to the codes, they do not pay.
   static let coarseShrinks: [Float] = [1] + (12...21).reversed().filter { $0 != 20 }.map { Float($0) / 20 }
 
   /// The best factor for each scale, `[outFeatures × groups]`.
@@ -28,7 +29,6 @@ public enum ClipSearch {
     _ weight: WeightRows, as quantization: WeightQuantization, scaleType: DType, statistics: InputStatistics,
     scales: [Float], isFedBack: Bool = false
   ) -> [Float] {
-    let shrinks = isFedBack ? coarseShrinks : shrinks
     guard case .int(let bits) = quantization.format else { return [] }
     let (rowCount, width) = (weight.outFeatures, weight.inFeatures)
     let grid = ScaleGrid(quantization.granularity, outFeatures: rowCount, inFeatures: width)
@@ -42,7 +42,7 @@ public enum ClipSearch {
       Parallel.forEachRange(of: rowCount, size: 64) { rows in
         let tile = weight.rows(rows)
         for group in 0..<grid.columnGroups {
-          let best = bestShrinks(shrinks, tile, moments[group], grid: grid, group: group, spec: spec)
+          let best = bestShrinks(tile, moments[group], grid: grid, group: group, spec: spec, isFine: !isFedBack)
           for (row, shrink) in zip(rows, best) { result[row * grid.columnGroups + group] = shrink }
         }
       }
@@ -91,44 +91,79 @@ public enum ClipSearch {
   }
 
   private static func bestShrinks(
-    _ shrinks: [Float], _ weight: Matrix, _ moments: Moments, grid: ScaleGrid, group: Int, spec: ck_int_grid
+    _ weight: Matrix, _ moments: Moments, grid: ScaleGrid, group: Int, spec: ck_int_grid, isFine: Bool
   ) -> [Float] {
-    let width = moments.width
-    var best = [Float](repeating: 1, count: weight.rows)
+    let start = group * grid.columnsPerScale
     guard !moments.gram.isEmpty else {
-      weight.values.withUnsafeBufferPointer { values in
-        guard let base = values.baseAddress else { return }
-        for row in 0..<weight.rows {
-          best[row] = ck_int_group_best_shrink(
-            base + row * weight.columns + group * grid.columnsPerScale, width, spec, shrinks, shrinks.count,
-            moments.variances, moments.means)
+      let shrinks = isFine ? shrinks : coarseShrinks
+      return weight.values.withUnsafeBufferPointer { values in
+        (0..<weight.rows).map { row in
+          guard let base = values.baseAddress else { return 1 }
+          return ck_int_group_best_shrink(
+            base + row * weight.columns + start, moments.width, spec, shrinks, shrinks.count, moments.variances,
+            moments.means)
         }
       }
-      return best
     }
-    var lowest = [Double](repeating: .infinity, count: weight.rows)
-    var errors = lowest
-    withUnsafeTemporaryAllocation(of: Float.self, capacity: 2 * weight.rows * width) { room in
-      guard let difference = room.baseAddress else { return }
-      let scratch = difference + weight.rows * width
-      weight.values.withUnsafeBufferPointer { values in
-        guard let base = values.baseAddress else { return }
-        for shrink in shrinks {
-          for row in 0..<weight.rows {
-            let source = base + row * weight.columns + group * grid.columnsPerScale
+    var search = GroupSearch(weight, start, moments, spec)
+    for shrink in coarseShrinks { search.measure([Float](repeating: shrink, count: weight.rows)) }
+    if isFine, let narrowest = shrinks.min(), let widest = shrinks.max() {
+      let best = search.best
+      for step: Float in [1, -1] { search.measure(best.map { min(max(($0 * 40 + step) / 40, narrowest), widest) }) }
+    }
+    return search.best
+  }
+
+  /// One group of some rows.
+  private struct GroupSearch {
+    /// The best factor of each row so far.
+    private(set) var best: [Float]
+    private let weight: Matrix
+    private let start: Int
+    private let moments: Moments
+    private let spec: ck_int_grid
+    private var lowest: [Double]
+    private var errors: [Double]
+    /// The least and the greatest weight of each row.
+    private var ranges: [(low: Float, high: Float)]
+
+    init(_ weight: Matrix, _ start: Int, _ moments: Moments, _ spec: ck_int_grid) {
+      self.weight = weight
+      self.start = start
+      self.moments = moments
+      self.spec = spec
+      best = [Float](repeating: 1, count: weight.rows)
+      lowest = [Double](repeating: .infinity, count: weight.rows)
+      errors = lowest
+      ranges = weight.values.withUnsafeBufferPointer { values in
+        (0..<weight.rows).map { row in
+          var range: (low: Float, high: Float) = (0, 0)
+          guard let base = values.baseAddress else { return range }
+          ck_int_group_range(base + row * weight.columns + start, moments.width, &range.low, &range.high)
+          return range
+        }
+      }
+    }
+
+    /// Measures one factor a row.
+    mutating func measure(_ factors: [Float]) {
+      let (rows, width) = (weight.rows, moments.width)
+      withUnsafeTemporaryAllocation(of: Float.self, capacity: 2 * rows * width) { room in
+        weight.values.withUnsafeBufferPointer { values in
+          guard let difference = room.baseAddress, let base = values.baseAddress else { return }
+          for row in 0..<rows {
             var (scale, zero): (Float, Float) = (0, 0)
-            ck_int_group_scale(source, width, spec, shrink, &scale, &zero)
-            ck_int_group_error(source, width, spec, scale, zero, difference + row * width)
+            ck_int_range_scale(
+              ranges[row].low * factors[row], ranges[row].high * factors[row], spec, &scale, &zero)
+            ck_int_group_error(
+              base + row * weight.columns + start, width, spec, scale, zero, difference + row * width)
           }
           QuadraticForm.rows(
-            difference, rows: weight.rows, width: width, moments: moments.gram, scratch: scratch, result: &errors)
-          for index in best.indices where errors[index] < lowest[index] {
-            lowest[index] = errors[index]
-            best[index] = shrink
-          }
+            difference, rows: rows, width: width, moments: moments.gram, scratch: difference + rows * width,
+            result: &errors)
         }
       }
+      for row in 0..<rows where errors[row] < lowest[row] { (lowest[row], best[row]) = (errors[row], factors[row]) }
     }
-    return best
   }
 }

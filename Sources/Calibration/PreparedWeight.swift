@@ -35,6 +35,12 @@ public struct PreparedWeight: Sendable {
   /// Whether folding has changed the weights.
   public var isFolded: Bool { columnFactors != nil || rowDivisors != nil }
 
+  /// Whether its codes are integers of at most four bits, beside whose errors those of int8 activations are small.
+  var hasFewBits: Bool {
+    guard coding == nil, case .int(let bits)? = scheme?.weights.format else { return false }
+    return bits <= 4
+  }
+
   /// The weights that will be rounded.
   public var scaled: WeightRows {
     guard isFolded else { return source }

@@ -93,7 +93,7 @@ struct PropagatedRounding {
       if let index = result.firstIndex(where: { $0.reads == reads }) {
         result[index].names.append(name)
       } else {
-        result.append(Stage(reads: reads, names: [name]))
+        result.append(Stage(reads: reads, names: [name], isFirst: result.isEmpty))
       }
     }
     let norms = layer.configuration.norms
@@ -150,6 +150,8 @@ extension PropagatedRounding {
   struct Stage {
     let reads: String
     var names: [String]
+    /// Whether it reads what the block reads.
+    var isFirst = false
     /// Whether what its one linear gives is added to the residual stream as it is.
     var isLast = false
   }

@@ -123,6 +123,7 @@ final class StageInputs {
   }
 
   private func input(_ layer: DecoderLayer, _ states: HiddenStates, _ chunk: Int) throws(ModelError) -> Matrix {
+    guard !stage.isFirst else { return layer.input(of: rounding.block, try states.read(chunk)) }
     let name = stage.names[0]
     var found: Matrix?
     _ = try layer.delta(

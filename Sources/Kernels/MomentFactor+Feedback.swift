@@ -25,8 +25,10 @@ extension MomentFactor {
     }
   }
 
-  /// Columns that pass their errors on together.
+  /// Columns that pass their errors on together: to the others of a span at first, then those of a span to all that
+  /// are left, which reads what is owed less often.
   private static let block = 64
+  private static let span = 512
 
   /// Rounds some rows with feedback, on the calling thread.
   ///
@@ -85,15 +87,28 @@ extension MomentFactor {
     let l = lower
     var last = channels
     while last > 0 {
-      let first = max(0, last - Self.block)
-      ck_feedback_block(&tile, l, first, last)
-      if first > 0, let l {
-        cblas_sgemm(
-          CblasRowMajor, CblasNoTrans, CblasNoTrans, Int32(tile.rows), Int32(first), Int32(last - first), 1,
-          tile.errors + first, Int32(channels), l + first * channels, Int32(channels), 1, tile.owed, Int32(channels))
+      let first = max(0, last - Self.span)
+      var end = last
+      while end > first {
+        let start = max(first, end - Self.block)
+        ck_feedback_block(&tile, l, start, end)
+        if let l { passOn(&tile, l, start..<end, to: first..<start) }
+        end = start
       }
+      if let l { passOn(&tile, l, first..<last, to: 0..<first) }
       last = first
     }
+  }
+
+  /// Adds what the errors of some places ask of earlier ones.
+  private func passOn(
+    _ tile: inout ck_feedback_tile, _ l: UnsafePointer<Float>, _ places: Range<Int>, to earlier: Range<Int>
+  ) {
+    guard !earlier.isEmpty else { return }
+    cblas_sgemm(
+      CblasRowMajor, CblasNoTrans, CblasNoTrans, Int32(tile.rows), Int32(earlier.count), Int32(places.count), 1,
+      tile.errors + places.lowerBound, Int32(channels), l + places.lowerBound * channels + earlier.lowerBound,
+      Int32(channels), 1, tile.owed + earlier.lowerBound, Int32(channels))
   }
 }
 

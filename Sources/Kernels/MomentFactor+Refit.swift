@@ -22,6 +22,14 @@ extension MomentFactor {
     }
   }
 
+  /// Which errors a scale is fitted to.
+  package enum Reach: Sendable {
+    /// Those of its own group: as if other groups had none.
+    case channelsOfGroup
+    /// Those of the whole row.
+    case allChannels
+  }
+
   /// Fits scales and zero points to codes by least squares, one group after another, on the calling thread.
   ///
   /// With e the row's error and p = c − z the group's codes less their zero point, 0 outside the group, the group's best
@@ -33,9 +41,10 @@ extension MomentFactor {
   ///   - numbers: what the codes stand for before zero points and scales, `[rows, channels]`.
   ///   - width: channels of a group.
   ///   - deviations: √H_jj of each channel, after folding.
+  ///   - reach: which errors count.
   package func refit(
     _ fitted: inout Scales, _ weights: UnsafePointer<Float>, numbers: UnsafePointer<Float>, rows: Int, width: Int,
-    deviations: [Float]
+    deviations: [Float], among reach: Reach
   ) {
     MatrixProduct.singleThreaded
     guard rows > 0 else { return }
@@ -66,7 +75,7 @@ extension MomentFactor {
           }
         }
         for (index, column) in columns.enumerated() { ones[index] = folded[column] }
-        multiply(error, rows, columns, into: pulls)
+        multiply(error, rows, columns, among: reach, into: pulls)
         multiplyWithin(numbered, rows, columns, into: weighed)
         multiplyWithin(ones, 1, columns, into: weighedOnes)
         for row in 0..<rows {
@@ -126,7 +135,8 @@ extension MomentFactor {
 
   /// Some columns of x·H′, for x of `[rows, channels]`.
   private func multiply(
-    _ x: UnsafePointer<Float>, _ rows: Int, _ columns: Range<Int>, into result: UnsafeMutablePointer<Float>
+    _ x: UnsafePointer<Float>, _ rows: Int, _ columns: Range<Int>, among reach: Reach,
+    into result: UnsafeMutablePointer<Float>
   ) {
     let (size, count) = (Int32(channels), Int32(columns.count))
     // The group's own channels, copied together.
@@ -137,7 +147,7 @@ extension MomentFactor {
       }
       multiplyWithin(own, rows, columns, into: result)
     }
-    guard let moments else { return }
+    guard reach == .allChannels, let moments else { return }
     let factor = (1 - moments.shrinkage) * moments.scale
     moments.sums.withUnsafeBufferPointer { buffer in
       guard let sums = buffer.baseAddress else { return }

@@ -126,19 +126,25 @@ extension DecoderLayer {
     var result: Matrix
     switch block {
     case .attention:
-      let x = input(hidden, configuration.norms.attentionInput)
+      let x = input(of: block, hidden)
       result = try attended(x, sequences: sequences, tables: tables, cache: cache, tap: tap)
       if let name = configuration.norms.attentionOutput { result = norm(name)(result) }
     case .feedForward:
-      result = try fed(input(hidden, configuration.norms.feedForwardInput), tap: tap)
+      result = try fed(input(of: block, hidden), tap: tap)
       if let name = configuration.norms.feedForwardOutput { result = norm(name)(result) }
     case .parallel:
-      let x = input(hidden, configuration.norms.attentionInput)
+      let x = input(of: block, hidden)
       result = try attended(x, sequences: sequences, tables: tables, cache: cache, tap: tap)
       result += try fed(x, tap: tap)
     }
     if configuration.residualMultiplier != 1 { result.scale(by: configuration.residualMultiplier) }
     return result
+  }
+
+  /// What the first linears of a block read, for one chunk of hidden states.
+  public func input(of block: LayerBlock, _ hidden: Matrix) -> Matrix {
+    let norms = configuration.norms
+    return input(hidden, block == .feedForward ? norms.feedForwardInput : norms.attentionInput)
   }
 
   /// What a block reads: hidden states through a norm, if there is one.

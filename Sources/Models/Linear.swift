@@ -39,6 +39,14 @@ public struct Linear: Sendable {
     self.bias = bias
   }
 
+  /// A linear of codes in the kernels' layout.
+  ///
+  /// - Parameter activations: what a product does to its input, where the codes have an integer product.
+  public init(name: String, packed: PackedMatrix, activations: PackedMatrix.Activations, bias: [Float]? = nil) {
+    self.init(name: name, weight: .quantized(packed), bias: bias)
+    self.activations = activations
+  }
+
   /// Applies the linear to `[tokens, inFeatures]`.
   public func callAsFunction(_ x: Matrix) -> Matrix { Self.apply([self], to: x)[0] }
 

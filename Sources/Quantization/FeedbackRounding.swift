@@ -8,7 +8,7 @@ public import Tensors
 /// one by one, the one with the largest second moment first; each is rounded to the number nearest to its weight plus
 /// what the errors so far ask of it. Scales are those of the original groups, so the file has no order of columns.
 public enum FeedbackRounding {
-  static let rowTile = 64
+  static let rowTile = 128
 
   /// Rounds anew with the scales and zero points of an earlier rounding.
   ///

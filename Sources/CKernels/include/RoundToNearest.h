@@ -20,6 +20,11 @@ float ck_round_scale(float value, ck_scale_type type);
 /// Rounds a positive number up to a scale type, so that what was divided by it stays in range.
 float ck_round_scale_up(float value, ck_scale_type type);
 
+/// The least and the greatest weight of a group and zero.
+void ck_int_group_range(const float *w, size_t count, float *low, float *high);
+/// Scale and zero point of a range that includes zero; see `ck_int_group_scale`.
+void ck_int_range_scale(float low, float high, ck_int_grid grid, float *scale, float *zero);
+
 /// Scale and zero point of a group whose range, widened to include zero, is shrunk by a factor.
 ///
 /// Asymmetric: scale = (max − min) / (2^bits − 1), zero = clamp(round(lowest code − min / scale)).
