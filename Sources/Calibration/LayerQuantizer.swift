@@ -1,3 +1,4 @@
+internal import Kernels
 public import Models
 public import Quantization
 public import Tensors
@@ -13,6 +14,8 @@ public struct LayerQuantizer: Sendable {
   let codings: [String: EntropyCoding]
   /// Linears whose weights stay exactly as they are, so that nothing can be folded into or out of them.
   let pinned: Set<String>
+  /// Whether what is seen of the layer is stored, as the largest keys and values are.
+  let observesExactly: Bool
 
   /// A quantizer of one layer.
   ///
@@ -22,9 +25,11 @@ public struct LayerQuantizer: Sendable {
   ///   - storedType: the checkpoint's own type: BF16, F16 or F32.
   ///   - codings: how finely linears are coded whose scheme is entropy-coded.
   ///   - pinned: linears whose weights stay exactly as they are.
+  ///   - observesExactly: whether what is seen of the layer is stored.
   public init(
     layer: DecoderLayer, schemes: [String: QuantizationScheme], methods: [String: Method], storedType: DType,
-    codings: [String: EntropyCoding] = [:], pinned: Set<String> = []
+    codings: [String: EntropyCoding] = [:], pinned: Set<String> = [],
+    observesExactly: Bool = true
   ) {
     self.layer = layer
     self.schemes = schemes
@@ -32,6 +37,7 @@ public struct LayerQuantizer: Sendable {
     self.storedType = storedType
     self.codings = codings
     self.pinned = pinned
+    self.observesExactly = observesExactly
   }
 
   /// The folds of a block, or of an expert, that touch no pinned weights.
@@ -39,6 +45,35 @@ public struct LayerQuantizer: Sendable {
     layer.layout.folds.filter { fold in
       isWanted(fold) && !pinned.contains(fold.sourceName) && pinned.isDisjoint(with: fold.linears)
     }
+  }
+
+  /// Tokens below which it does not pay to round weights for ``observed(_:tokens:)``.
+  static let fewestObserved = 1024
+
+  /// The layer for states of which nothing comes but statistics: products with weights and activations in int8, two to
+  /// four times as fast.
+  ///
+  /// They move an output by 0.7 % of its root mean square, and means and variances by a small part of what another text
+  /// would move them by. Where a linear has more than four bits or learns what the states behind it have lost, the layer
+  /// is left as it is.
+  ///
+  /// - Parameter names: the linears that will be run.
+  func observed(_ names: [String], tokens: Int) throws(ModelError) -> DecoderLayer {
+    let isCoarse = names.allSatisfy { name in
+      guard let scheme = schemes[name] else { return true }
+      guard case .int(let bits) = scheme.weights.format else { return false }
+      return bits <= 4 && !scheme.isEntropyCoded && !feedsBack(name)
+    }
+    guard isCoarse, !observesExactly, tokens >= Self.fewestObserved, names.contains(where: { schemes[$0] != nil })
+    else { return layer }
+    var result = layer
+    let bytes = WeightQuantization(.int(bits: 8), .perGroup(size: 128))
+    for name in names {
+      let linear = try layer.linear(name)
+      let packed = RoundToNearest.quantized(linear.rows, as: bytes, scaleType: .float32).packed()
+      result.replace(name, by: Linear(name: name, packed: packed, activations: .int8, bias: linear.bias))
+    }
+    return result
   }
 
   /// Whether a linear is rounded with feedback.

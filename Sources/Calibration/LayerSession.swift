@@ -77,6 +77,25 @@ public final class LayerSession {
     try mixture?.finish(in: self)
   }
 
+  /// Moves the hidden states behind the layer as ``finish()`` does, for a layer that is written already.
+  public func skip() throws(ModelError) {
+    guard let states else { return }
+    // What it did to its outputs is passed on as well: it is quantized once more, to the same codes.
+    guard states.quantized == nil else { return try finish() }
+    for block in layer.configuration.blocks {
+      try observed(block, states).advance(states.search, through: block, tables: tables)
+      for hidden in [states.heldOut, states.reserve].compactMap(\.self) {
+        try layer.advance(hidden, through: block, tables: tables)
+      }
+    }
+  }
+
+  /// The layer that ``CalibrationStates/search`` runs through.
+  private func observed(_ block: LayerBlock, _ states: CalibrationStates) throws(ModelError) -> DecoderLayer {
+    if block == .feedForward, case .mixture = layer.configuration.feedForward { return layer }
+    return try quantizer.observed(linears(of: block), tokens: states.search.rowCount)
+  }
+
   /// The block that a module belongs to: everything that comes before the feed-forward's first module is attention's.
   private func block(of name: String) -> LayerBlock {
     guard layer.configuration.blocks.count > 1 else { return .parallel }
@@ -111,7 +130,7 @@ public final class LayerSession {
     let before = states.quantized == nil ? nil : (try states.search.copy(), try states.heldOut.copy())
     let heldOut = try states.heldOut.read(0)
     let sequences = states.heldOut.chunks[0]
-    try layer.advance(states.search, through: block, tables: tables) { name, input, _ in
+    try observed(block, states).advance(states.search, through: block, tables: tables) { name, input, _ in
       statistics[name]?.add(input)
     }
     let searched = names.filter {

@@ -66,14 +66,8 @@ struct LayerPass {
 
   /// Moves the hidden states through a unit that is written already.
   func skip(_ unit: QuantizationPlan.Unit) throws {
-    guard let states, let index = unit.layer else { return }
-    if states.quantized == nil {
-      let layer = try model.layer(index)
-      for hidden in states.all { try layer(hidden, tables: tables) }
-    } else {
-      // What it did to its outputs is passed on as well: it is quantized once more, to the same codes.
-      try session(layer: index, unit).finish()
-    }
+    guard states != nil, let index = unit.layer else { return }
+    try session(layer: index, unit).skip()
     model.discardPages()
   }
 
@@ -142,8 +136,10 @@ struct LayerPass {
       }
     }
     let storedType = try model.scaleBaseType(ofLinear: prefix + layer.layout.linears[0].name)
+    let storesMaxima = unit.steps.contains { if case .cacheScales = $0 { true } else { false } }
     let quantizer = LayerQuantizer(
-      layer: layer, schemes: schemes, methods: methods, storedType: storedType, codings: codings, pinned: pinned)
+      layer: layer, schemes: schemes, methods: methods, storedType: storedType, codings: codings, pinned: pinned,
+      observesExactly: storesMaxima)
     return quantizer
   }
 
