@@ -48,6 +48,9 @@ public struct ScaleSearch: Sendable {
     self.sourceChannel = sourceChannel
   }
 
+  /// Rows of a linear by which candidates are compared, in tiles from all over the matrix.
+  private static let mostRows = 1024
+
   private var sourceCount: Int { (sourceChannel.max() ?? -1) + 1 }
   private static let rowTile = 32
 
@@ -133,6 +136,13 @@ public struct ScaleSearch: Sendable {
     return sums.map { Float($0 / Double(rows)) }
   }
 
+  /// The first rows of the tiles that are looked at.
+  private static func tiles(_ rowCount: Int) -> [Int] {
+    let tiles = Array(stride(from: 0, to: rowCount, by: rowTile))
+    let step = max(1, rowCount / mostRows)
+    return stride(from: 0, to: tiles.count, by: step).map { tiles[$0] }
+  }
+
   /// Expected squared error of all linears under factors of the source's channels.
   func error(_ scales: [Float]) -> Double {
     let expanded = sourceChannel.map { scales[$0] }
@@ -144,10 +154,12 @@ public struct ScaleSearch: Sendable {
       let (rowCount, width) = (weight.outFeatures, weight.inFeatures)
       let grid = ScaleGrid(quantization.granularity, outFeatures: rowCount, inFeatures: width)
       let spec = ck_int_grid(bits: bits, isSymmetric: quantization.isSymmetric, scaleType: scaleType)
+      let tiles = Self.tiles(rowCount)
       var errors = [Double](repeating: 0, count: rowCount)
       errors.withUnsafeMutableBufferPointer { errors in
         nonisolated(unsafe) let errors = errors
-        Parallel.forEachRange(of: rowCount, size: Self.rowTile) { rows in
+        Parallel.forEach(tiles.count) { task in
+          let rows = tiles[task]..<min(rowCount, tiles[task] + Self.rowTile)
           withUnsafeTemporaryAllocation(of: Float.self, capacity: (rows.count + 2) * width) { room in
             guard let base = room.baseAddress else { return }
             let scratch = base + rows.count * width
@@ -160,7 +172,8 @@ public struct ScaleSearch: Sendable {
           }
         }
       }
-      total += errors.reduce(0, +)
+      let seen = tiles.reduce(0) { $0 + min(rowCount, $1 + Self.rowTile) - $1 }
+      total += errors.reduce(0, +) * Double(rowCount) / Double(max(1, seen))
     }
     return total
   }
