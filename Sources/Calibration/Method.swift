@@ -23,7 +23,8 @@ public struct FoldOutcome: Sendable, Equatable {
   public let isKept: Bool
   /// The exponent of the scales.
   public let alpha: Double
-  /// Squared error of the block's output on held-out text without the fold, relative to the output's square.
+  /// Squared error of the block's output on held-out text without the fold, relative to the output's square; with weights
+  /// of few bits, activations are rounded to int8 as well.
   public let lossWithout: Double
   /// The same with it.
   public let lossWith: Double

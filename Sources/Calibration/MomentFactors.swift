@@ -17,6 +17,8 @@ final class MomentFactors {
   /// Values of ρ that are tried; 1 would be no feedback at all.
   static let shrinkages: [Float] = [0.01, 0.03, 0.1, 0.3]
   static let sampledRows = 64
+  /// Tokens for each channel from which on little of the moments is chance.
+  static let plentyOfTokens = 16.0
   private static let fewestTokens = 32
   private var choices: [String: Choice?] = [:]
 
@@ -60,14 +62,22 @@ final class MomentFactors {
     var least =
       weight.coding == nil
       ? merit(sample.quantized()) : .infinity
-    for shrinkage in Self.shrinkages {
-      guard let choice = only(shrinkage) else { continue }
+    /// Whether this ρ is better than those before, or as useless.
+    func attempt(_ shrinkage: Float) -> Bool {
+      guard let choice = only(shrinkage) else { return best == nil }
       let found = merit(sample.rounded(sample.source, factor: choice.factor, channelFactors: nil))
-      guard found < least else {
-        // Past the best; or none of any use yet, and more may be.
-        if best == nil { continue } else { break }
-      }
+      guard found < least else { return best == nil }
       (best, least) = (choice, found)
+      return true
+    }
+    // A try costs a Cholesky factor, so it begins where the best is likely to be, and goes up, then down from there.
+    let isSparse = statistics.weight < Self.plentyOfTokens * Double(statistics.channels)
+    let start = isSparse ? Self.shrinkages.count / 2 : 0
+    var next = start
+    while next < Self.shrinkages.count, attempt(Self.shrinkages[next]) { next += 1 }
+    if next <= start + 1 {
+      next = start - 1
+      while next >= 0, attempt(Self.shrinkages[next]) { next -= 1 }
     }
     return (best, least.isFinite ? least : nil)
   }

@@ -24,7 +24,8 @@ extension FeedbackRounding {
   /// Rows that are fitted together: all of H is read for them.
   private static let fitTile = 128
 
-  private static func fitted(
+  /// The same codes with scales and zero points that are fitted to them.
+  package static func fitted(
     _ tensor: QuantizedTensor, _ weight: WeightRows, factor: MomentFactor, channelFactors: [Float]?,
     among reach: MomentFactor.Reach
   ) -> QuantizedTensor {

@@ -40,7 +40,8 @@ import Testing
       let distance = try tiny.delta(stored, block, heldOut).distance(to: tiny.delta(tiny.layer, block, heldOut))
       for fold in folds {
         let loss = fold.isKept ? fold.lossWith : fold.lossWithout
-        #expect(abs(distance * distance / loss - 1) < 1e-3, "\(fold.title)")
+        // Trials round activations to int8.
+        #expect(abs(distance * distance / loss - 1) < 0.06, "\(fold.title)")
       }
     }
     try check(.attention, heldOut, found.folds.prefix(2))

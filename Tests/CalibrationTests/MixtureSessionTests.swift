@@ -182,7 +182,8 @@ import Testing
       let distance = outputs[0].distance(to: outputs[1])
       let fold = try #require(found.folds.first { $0.title.hasPrefix("expert \(expert):") })
       let loss = fold.isKept ? fold.lossWith : fold.lossWithout
-      #expect(abs(distance * distance / loss - 1) < 1e-3, "expert \(expert)")
+      // Trials round activations to int8.
+      #expect(abs(distance * distance / loss - 1) < 0.06, "expert \(expert)")
     }
   }
 

@@ -164,7 +164,9 @@ import Testing
     let (plain, rounded) = (try bench.verify("plain.tar.zst"), try bench.verify())
     #expect(plain.arithmetic == .init(activations: .float, keysAndValues: .float))
     #expect(rounded.arithmetic == .init(activations: .float, keysAndValues: .rounded))
-    #expect(rounded.divergence != plain.divergence && rounded.divergence < 2 * plain.divergence)
+    #expect(
+      rounded.divergence != plain.divergence && rounded.divergence < 3 * plain.divergence,
+      "\(rounded.divergence), \(plain.divergence)")
     #expect(rounded.layers.count == plain.layers.count)
   }
 

@@ -7,14 +7,22 @@ import Testing
 /// Scales and zero points that are fitted to codes.
 @Suite struct ScaleRefitTests {
   private static func fitted(
-    _ item: FeedbackCase, _ quantization: WeightQuantization, scaleType: DType = .bfloat16, rounds: Int
+    _ item: FeedbackCase, _ quantization: WeightQuantization, scaleType: DType = .bfloat16,
+    among reach: MomentFactor.Reach = .allChannels
   ) -> (before: QuantizedTensor, after: QuantizedTensor) {
-    let plain = RoundToNearest.quantized(item.weight, as: quantization, scaleType: scaleType)
     let rows = WeightRows(item.weight)
+    let before = FeedbackRounding.rounded(
+      RoundToNearest.quantized(item.weight, as: quantization, scaleType: scaleType), rows, factor: item.factor,
+      channelFactors: nil)
     return (
-      FeedbackRounding.rounded(plain, rows, factor: item.factor, channelFactors: nil),
-      FeedbackRounding.refitted(plain, rows, factor: item.factor, channelFactors: nil, rounds: rounds)
+      before, FeedbackRounding.fitted(before, rows, factor: item.factor, channelFactors: nil, among: reach)
     )
+  }
+
+  private static func refitted(_ item: FeedbackCase, _ quantization: WeightQuantization) -> QuantizedTensor {
+    FeedbackRounding.refitted(
+      RoundToNearest.quantized(item.weight, as: quantization, scaleType: .bfloat16), WeightRows(item.weight),
+      factor: item.factor, channelFactors: nil)
   }
 
   // Factors above 256 channels are made of several blocks.
@@ -24,7 +32,7 @@ import Testing
     for isSymmetric in [true, false] {
       for (bits, size) in [(2, 32), (3, 43), (4, 128), (8, 32)] {
         let quantization = WeightQuantization(.int(bits: bits), .perGroup(size: size), isSymmetric: isSymmetric)
-        let (before, after) = Self.fitted(item, quantization, scaleType: scaleType, rounds: 0)
+        let (before, after) = Self.fitted(item, quantization, scaleType: scaleType)
         #expect(after.codes == before.codes)
         let (old, new) = (item.losses(before.dequantized()), item.losses(after.dequantized()))
         for (old, new) in zip(old, new) { #expect(new <= old * 1.0001, "\(bits) bits: \(new), \(old)") }
@@ -39,7 +47,7 @@ import Testing
   func `one group's scale is that of least squares`(channels: Int) {
     let item = FeedbackCase(rows: 9, channels: channels, seed: 2)
     let quantization = WeightQuantization(.int(bits: 3), .perChannel)
-    let after = Self.fitted(item, quantization, scaleType: .float32, rounds: 0).after
+    let after = Self.fitted(item, quantization, scaleType: .float32).after
     let h = item.drawn
     for row in 0..<9 {
       let codes = (0..<channels).map { Double(Int8(bitPattern: after.codes[row * channels + $0])) }
@@ -71,8 +79,10 @@ import Testing
     let quantization = WeightQuantization(.int(bits: bits), .perGroup(size: 32), isSymmetric: false)
     let range = -(1 << (bits - 1))..<(1 << (bits - 1))
     var moved = 0
-    for rounds in 0...3 {
-      let (before, after) = Self.fitted(item, quantization, rounds: rounds)
+    let (before, once) = Self.fitted(item, quantization)
+    for after in [
+      once, Self.fitted(item, quantization, among: .channelsOfGroup).after, Self.refitted(item, quantization),
+    ] {
       let (old, new) = (try #require(before.zeroPoints), try #require(after.zeroPoints))
       moved += zip(old, new).filter { $0 != $1 }.count
       #expect(new.allSatisfy { range.contains(Int($0)) })
@@ -82,19 +92,34 @@ import Testing
     #expect(moved > 0, "or this shows nothing")
   }
 
-  @Test func `rounding again with fitted scales lowers the error further`() {
+  @Test func `what a group is fitted to by itself is what uncorrelated groups would be fitted to`() {
+    // Moments between groups of 32 are 0, so that both mean the same.
+    let item = FeedbackCase(rows: 12, channels: 96, seed: 4)
+    var moments = item.moments
+    for row in 0..<96 { for column in 0..<96 where row / 32 != column / 32 { moments[row * 96 + column] = 0 } }
+    let apart = FeedbackCase(weight: item.weight, moments: moments, shrinkage: item.shrinkage)
+    let quantization = WeightQuantization(.int(bits: 3), .perGroup(size: 32), isSymmetric: false)
+    let (one, other) = (
+      Self.fitted(apart, quantization).after, Self.fitted(apart, quantization, among: .channelsOfGroup).after
+    )
+    #expect(one.scales == other.scales && one.zeroPoints == other.zeroPoints)
+    let together = Self.fitted(item, quantization, among: .channelsOfGroup).after
+    #expect(together.scales != Self.fitted(item, quantization).after.scales, "or this shows nothing")
+  }
+
+  @Test func `fitting before and after rounding lowers the error`() {
     let item = FeedbackCase(rows: 64, channels: 128, seed: 4)
     let quantization = WeightQuantization(.int(bits: 3), .perGroup(size: 32), isSymmetric: false)
-    let losses = [0, 2].map { rounds in
-      item.losses(Self.fitted(item, quantization, rounds: rounds).after.dequantized()).reduce(0, +)
-    }
+    let tensors = [Self.fitted(item, quantization).before, Self.refitted(item, quantization)]
+    let losses = tensors.map { item.losses($0.dequantized()).reduce(0, +) }
     #expect(losses[1] < losses[0], "\(losses)")
   }
 
   @Test func `float formats are rounded once`() {
     let item = FeedbackCase(rows: 5, channels: 64, seed: 5)
     for format in [NumberFormat.float8E4M3, .float4E2M1] {
-      let (before, after) = Self.fitted(item, WeightQuantization(format, .perGroup(size: 16)), rounds: 2)
+      let quantization = WeightQuantization(format, .perGroup(size: 16))
+      let (before, after) = (Self.fitted(item, quantization).before, Self.refitted(item, quantization))
       #expect(after.codes == before.codes && after.scales == before.scales)
     }
   }
