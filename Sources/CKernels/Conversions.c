@@ -96,3 +96,27 @@ size_t ck_first_non_finite(const float *values, size_t count) {
   }
   return count;
 }
+
+/// A loop over numbers of a type whose exponent, all ones, says infinite or NaN.
+#define CK_FIRST_NON_FINITE(type)                                             \
+  const uint8_t *bytes = values;                                              \
+  enum { block = 1024 };                                                      \
+  for (size_t start = 0; start < count; start += block) {                     \
+    size_t length = count - start < block ? count - start : block;            \
+    type part[block], any = 0;                                                \
+    memcpy(part, bytes + start * sizeof(type), length * sizeof(type));        \
+    for (size_t i = 0; i < length; i++) any |= (part[i] & exponent) == exponent; \
+    if (!any) continue;                                                       \
+    for (size_t i = 0; i < length; i++)                                       \
+      if ((part[i] & exponent) == exponent) return start + i;                 \
+  }                                                                           \
+  return count
+
+static size_t first_non_finite_16(const void *values, size_t count, uint16_t exponent) { CK_FIRST_NON_FINITE(uint16_t); }
+static size_t first_non_finite_32(const void *values, size_t count, uint32_t exponent) { CK_FIRST_NON_FINITE(uint32_t); }
+
+size_t ck_first_non_finite_bf16(const void *values, size_t count) { return first_non_finite_16(values, count, 0x7f80); }
+size_t ck_first_non_finite_f16(const void *values, size_t count) { return first_non_finite_16(values, count, 0x7c00); }
+size_t ck_first_non_finite_f32(const void *values, size_t count) {
+  return first_non_finite_32(values, count, 0x7f800000);
+}

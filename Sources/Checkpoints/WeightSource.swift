@@ -1,3 +1,4 @@
+internal import Kernels
 public import Tensors
 
 /// What a file says of one tensor.
@@ -31,11 +32,32 @@ public protocol WeightSource: Sendable {
   /// The tensor's content: mapped, or decoded for this call.
   func tensor(_ name: String) throws(CheckpointError) -> Tensor
 
+  /// Lends the tensor's content part by part, so that it need never be in memory as a whole.
+  ///
+  /// - Parameter body: is given the offset of each part, a multiple of four bytes, in no order and on several threads at
+  ///   once. When an error is thrown, some parts were lent.
+  func forEachPart(
+    of name: String, _ body: @Sendable (_ offset: Int, UnsafeRawBufferPointer) -> Void
+  ) throws(CheckpointError)
+
   /// Gives the memory of mapped bytes back; they are read again when touched.
   func discardPages()
 }
 
 extension WeightSource {
+  /// Parts of the whole tensor.
+  public func forEachPart(
+    of name: String, _ body: @Sendable (_ offset: Int, UnsafeRawBufferPointer) -> Void
+  ) throws(CheckpointError) {
+    let tensor = try tensor(name)
+    tensor.withBytes { bytes in
+      nonisolated(unsafe) let bytes = bytes
+      Parallel.forEachRange(of: bytes.count, size: 1 << 20) { range in
+        body(range.lowerBound, UnsafeRawBufferPointer(rebasing: bytes[range]))
+      }
+    }
+  }
+
   /// Nothing is mapped.
   public func discardPages() {}
 }

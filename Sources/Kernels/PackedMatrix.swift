@@ -25,9 +25,9 @@ public struct PackedMatrix: Sendable {
   public let inFeatures: Int
   /// Consecutive input features that share a scale; the last group of a row may have fewer.
   public let groupSize: Int
-  private let codes: TensorStorage
-  private let scales: TensorStorage
-  private let zeroPoints: TensorStorage?
+  let codes: TensorStorage
+  let scales: TensorStorage
+  let zeroPoints: TensorStorage?
   /// Gains of the columns of codes, where they have some.
   let columns: ColumnGains?
 

@@ -46,6 +46,25 @@ public enum Parallel {
     return try body()
   }
 
+  /// Does two things at once, the first on a thread of its own; either may contain parallel loops.
+  ///
+  /// What one thread is allowed for alone is done one after the other.
+  public static func together<First: Sendable, Second>(
+    _ first: @escaping @Sendable () -> First, _ second: () -> Second
+  ) -> (First, Second) {
+    guard threads > 1 else { return (first(), second()) }
+    let result = Mutex<First?>(nil)
+    let group = DispatchGroup()
+    DispatchQueue.global().async(group: group) {
+      let value = first()
+      result.withLock { $0 = value }
+    }
+    let own = second()
+    group.wait()
+    guard let other = result.withLock({ $0 }) else { preconditionFailure("a task was waited for, but did not end") }
+    return (other, own)
+  }
+
   /// The values of a function at `0..<count`, found on all cores, in order.
   public static func map<Value: Sendable>(_ count: Int, _ value: @Sendable (Int) -> Value) -> [Value] {
     [Value](unsafeUninitializedCapacity: count) { buffer, initialized in

@@ -103,46 +103,34 @@ public struct SplitMix64: RandomNumberGenerator, Sendable {
   }
 }
 
-/// A model held in memory that continues one text.
+/// A model that continues one text.
 public struct Generator {
-  private let embedding: Embedding
-  private let layers: [DecoderLayer]
-  private let head: Head
+  private let model: ResidentModel
   private var caches: [KeyValueCache]
   private let tables: [RotaryTable]
-  private let configuration: ModelConfiguration
   private var random: SplitMix64
   private let sampling: Sampling
 
-  /// Loads all layers.
+  /// A generator that has read nothing yet.
   ///
   /// - Parameter positions: the most tokens the text may come to have.
-  public init(_ model: LanguageModel, sampling: Sampling, positions: Int) throws(ModelError) {
-    configuration = model.configuration
-    guard positions <= configuration.maximumPositions else {
-      throw .tooLong(length: positions, maximum: configuration.maximumPositions)
-    }
-    embedding = try model.embedding()
-    // Layers at once: the frames of one linear are too few for all cores.
-    let loaded = Parallel.map(configuration.layerCount) { index in
-      Result { () throws(ModelError) in
-        var layer = try model.layer(index)
-        try layer.makeResident()
-        return layer
-      }
-    }
-    var layers: [DecoderLayer] = []
-    for layer in loaded { layers.append(try layer.get()) }
-    self.layers = layers
-    head = try model.head()
-    caches = layers.map { _ in KeyValueCache() }
-    tables = model.rotaryTables(positions: positions)
+  public init(_ model: ResidentModel, sampling: Sampling, positions: Int) throws(ModelError) {
+    let maximum = model.configuration.maximumPositions
+    guard positions <= maximum else { throw .tooLong(length: positions, maximum: maximum) }
+    self.model = model
+    caches = model.layers.map { _ in KeyValueCache() }
+    tables = model.rotaryTables(positions)
     random = SplitMix64(seed: sampling.seed)
     self.sampling = sampling
   }
 
+  /// Loads a model for one text.
+  public init(_ model: LanguageModel, sampling: Sampling, positions: Int) throws(ModelError) {
+    try self.init(try ResidentModel(model), sampling: sampling, positions: positions)
+  }
+
   /// Forgets the text, as if nothing had been read.
-  public mutating func forget() { caches = layers.map { _ in KeyValueCache() } }
+  public mutating func forget() { caches = model.layers.map { _ in KeyValueCache() } }
 
   /// Reads tokens and draws the one that follows; `nil` when it ends the text.
   ///
@@ -150,22 +138,22 @@ public struct Generator {
   public mutating func next(after ids: [Int]) throws(ModelError) -> Int? {
     let logits = try Parallel.withAwakeThreads { () throws(ModelError) in try self.logits(after: ids) }
     let id = sampling.token(from: logits.row(0), using: &random)
-    return configuration.endTokens.contains(id) ? nil : id
+    return model.configuration.endTokens.contains(id) ? nil : id
   }
 
   /// Logits of the token that follows, `[1, vocabularySize]`.
   private func logits(after ids: [Int]) throws(ModelError) -> Matrix {
-    var hidden = HiddenStates(try embedding(ids), Sequences(lengths: [ids.count]))
-    for (index, layer) in layers.enumerated() {
+    var hidden = HiddenStates(try model.embedding(ids), Sequences(lengths: [ids.count]))
+    for (index, layer) in model.layers.enumerated() {
       for block in layer.configuration.blocks {
         // Nobody reads what the last feed-forward would make of earlier tokens.
-        if index == layers.count - 1, block == .feedForward, ids.count > 1 {
+        if index == model.layers.count - 1, block == .feedForward, ids.count > 1 {
           hidden = HiddenStates(try last(of: hidden), Sequences(lengths: [1]))
         }
         try layer.advance(hidden, through: block, tables: tables, cache: caches[index])
       }
     }
-    return head(try last(of: hidden))
+    return model.head(try last(of: hidden))
   }
 
   private func last(of hidden: HiddenStates) throws(ModelError) -> Matrix {

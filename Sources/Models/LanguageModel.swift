@@ -111,14 +111,19 @@ public struct LanguageModel: Sendable {
     let (rows, columns) = shape(ofLinear: name)
     var result = Linear(name: name, weight: .matrix(Matrix(rows: 0, columns: columns)), bias: try bias(name, layout))
     if let quantization, quantization.scheme(of: name) != nil {
-      let weight = try wrapped { () throws(CheckpointError) in
-        try quantization.weight(
-          of: name, outFeatures: rows, inFeatures: columns, from: checkpoint.weights, file: checkpoint.name)
-      }
       // Our own artifacts, and what runtimes read, are multiplied with as they are; other layouts are decoded.
-      if quantization.isMultipliedAsStored, checkpoint.adapter == nil, let packed = weight.packed {
-        result.weight = .quantized(try wrapped(packed))
+      let packed = try wrapped { () throws(CheckpointError) -> PackedMatrix? in
+        guard quantization.isMultipliedAsStored, checkpoint.adapter == nil else { return nil }
+        return try quantization.packed(
+          name, outFeatures: rows, inFeatures: columns, from: checkpoint.weights, file: checkpoint.name)
+      }
+      if let packed {
+        result.weight = .quantized(packed)
       } else {
+        let weight = try wrapped { () throws(CheckpointError) in
+          try quantization.weight(
+            of: name, outFeatures: rows, inFeatures: columns, from: checkpoint.weights, file: checkpoint.name)
+        }
         result.weight = .rows(weight.rows)
         result.codes = weight
       }

@@ -1,3 +1,4 @@
+internal import Kernels
 public import Models
 internal import Tokenizers
 
@@ -38,7 +39,7 @@ public enum TextGeneration {
       let start = SystemFacts.uptime
       var model = try ModelInputs.openModel(name, adapter: adapter)
       try model.prepareForGeneration(activations)
-      let inputs = try ModelInputs(model)
+      let (inputs, resident) = try loaded(model)
       let ids = inputs.prompt(prompt)
       guard !ids.isEmpty else { throw PipelineError.usage("the prompt is empty") }
       let positions = min(ids.count + maximumTokens, model.configuration.maximumPositions)
@@ -46,7 +47,7 @@ public enum TextGeneration {
         throw PipelineError.input(
           "the prompt has \(ids.count) tokens, the model \(model.configuration.maximumPositions) positions")
       }
-      var generator = try Generator(model, sampling: sampling, positions: positions)
+      var generator = try Generator(resident, sampling: sampling, positions: positions)
       let loaded = SystemFacts.uptime
       var decoder = inputs.tokenizer.streamingDecoder(skippingSpecialTokens: true)
       // The prompt goes through the decoder too: what follows may need its last bytes.
@@ -68,5 +69,13 @@ public enum TextGeneration {
         promptTokens: ids.count, tokens: made, secondsToLoad: loaded - start, secondsToFirstToken: first - start,
         tokensPerSecond: made > 1 && end > first ? Double(made - 1) / (end - first) : 0)
     } catch { throw PipelineError.wrapping(error) }
+  }
+
+  /// The tokenizer, which one thread reads, and meanwhile the weights.
+  private static func loaded(_ model: LanguageModel) throws -> (ModelInputs, ResidentModel) {
+    let (inputs, resident) = Parallel.together({ Result { try ModelInputs(model) } }) {
+      Result { () throws(ModelError) in try ResidentModel(model) }
+    }
+    return (try inputs.get(), try resident.get())
   }
 }

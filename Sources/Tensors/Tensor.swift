@@ -106,13 +106,16 @@ public struct Tensor: Sendable {
 extension Tensor {
   /// Index of the first element that is NaN or infinite, or `nil`; for the types of ``copyFloats(to:)``.
   public var firstNonFinite: Int? {
-    let step = 1 << 16
-    let flat = reshaped(to: [elementCount])
-    for start in stride(from: 0, to: elementCount, by: step) {
-      let values = flat.rows(start..<min(elementCount, start + step)).floats()
-      let index = ck_first_non_finite(values, values.count)
-      if index < values.count { return start + index }
+    let count = elementCount
+    let index = withBytes { bytes in
+      switch dtype {
+      case .float32: ck_first_non_finite_f32(bytes.baseAddress, count)
+      case .bfloat16: ck_first_non_finite_bf16(bytes.baseAddress, count)
+      case .float16: ck_first_non_finite_f16(bytes.baseAddress, count)
+      case .float8E4M3: bytes.firstIndex { $0 & 0x7F == 0x7F } ?? count
+      default: preconditionFailure("\(dtype) is not read as floats")
+      }
     }
-    return nil
+    return index < count ? index : nil
   }
 }

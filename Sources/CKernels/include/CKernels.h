@@ -12,6 +12,7 @@
 #include "IntegerProduct.h"
 #include "LogProbabilities.h"
 #include "MachineLimits.h"
+#include "PanelWords.h"
 #include "QuantizedProduct.h"
 #include "RoundToNearest.h"
 #include "Spinning.h"

@@ -20,5 +20,9 @@ void ck_e4m3_to_f32(const uint8_t *source, float *destination, size_t count);
 void ck_f32_to_e4m3(const float *source, uint8_t *destination, size_t count);
 /// Index of the first value that is NaN or infinite, or `count`.
 size_t ck_first_non_finite(const float *values, size_t count);
+/// The same of numbers as they lie in a file, little-endian and of any alignment.
+size_t ck_first_non_finite_bf16(const void *values, size_t count);
+size_t ck_first_non_finite_f16(const void *values, size_t count);
+size_t ck_first_non_finite_f32(const void *values, size_t count);
 
 #endif

@@ -98,6 +98,19 @@ public final class Artifact: WeightSource {
     return tensor
   }
 
+  /// Lends the tensor's content frame by frame, decoded on all cores; checksums are checked.
+  public func forEachPart(
+    of name: String, _ body: @Sendable (_ offset: Int, UnsafeRawBufferPointer) -> Void
+  ) throws(CheckpointError) {
+    let range = place(try entry(name))
+    // Our writer cuts large tensors every 2 MiB; others may cut anywhere.
+    guard store.cuts(range, atMultiplesOf: 4) else {
+      let whole = try tensor(name)
+      return whole.withBytes { body(0, $0) }
+    }
+    try store.forEachPart(of: range, body)
+  }
+
   /// Bytes that a tensor takes in the file; tensors that share a frame share its bytes by their sizes, rounded down.
   public func compressedByteCount(of name: String) throws(CheckpointError) -> Int {
     store.compressedByteCount(of: place(try entry(name)))

@@ -60,20 +60,26 @@ final class FileDescriptor: Sendable {
   func read(_ range: Range<Int>) throws(CheckpointError) -> [UInt8] {
     var result = Result<Void, CheckpointError>.success(())
     let bytes = [UInt8](unsafeUninitializedCapacity: range.count) { buffer, count in
-      result = Result { () throws(CheckpointError) in
-        while count < range.count {
-          let got = pread(
-            number, buffer.baseAddress.map { $0 + count }, range.count - count, off_t(range.lowerBound + count))
-          if got < 0 && errno == EINTR { continue }
-          guard got >= 0 else { throw failure("read") }
-          // The size was known: somebody cut the file meanwhile.
-          guard got > 0 else { throw .file(FileError(path: path, operation: "read", code: EIO)) }
-          count += got
-        }
-      }
+      let destination = UnsafeMutableRawBufferPointer(rebasing: UnsafeMutableRawBufferPointer(buffer)[..<range.count])
+      result = Result { () throws(CheckpointError) in try read(at: range.lowerBound, into: destination) }
+      if case .success = result { count = range.count }
     }
     try result.get()
     return bytes
+  }
+
+  /// Fills a buffer with the bytes from an offset on, all of which lie within the file.
+  func read(at offset: Int, into destination: UnsafeMutableRawBufferPointer) throws(CheckpointError) {
+    var count = 0
+    while count < destination.count {
+      let got = pread(
+        number, destination.baseAddress.map { $0 + count }, destination.count - count, off_t(offset + count))
+      if got < 0 && errno == EINTR { continue }
+      guard got >= 0 else { throw failure("read") }
+      // The size was known: somebody cut the file meanwhile.
+      guard got > 0 else { throw .file(FileError(path: path, operation: "read", code: EIO)) }
+      count += got
+    }
   }
 
   /// Writes all bytes at an offset.

@@ -1,5 +1,6 @@
 internal import Crypto
 internal import Kernels
+internal import Synchronization
 internal import Tensors
 
 /// The frames of a file as one archive that can be read anywhere.
@@ -12,6 +13,7 @@ final class FrameStore: Sendable {
   private let archiveOffsets: [Int]
   /// Frames that are decoded at once while scanning: at most 64 MiB of content.
   private static let batch = 16
+  private let idle = Mutex<[FrameScratch]>([])
 
   /// A store of frames that follow one another from the file's beginning.
   init(file: FileDescriptor, entries: [SeekTable.Entry]) {
@@ -53,62 +55,111 @@ final class FrameStore: Sendable {
     }
   }
 
-  /// The frame as it stands in the file.
-  private func compressed(_ index: Int) throws(CheckpointError) -> [UInt8] {
-    try file.read(fileOffsets[index]..<fileOffsets[index + 1])
-  }
-
   private func refuse(_ index: Int, _ problem: String) -> CheckpointError {
     .corrupt(file: file.path, part: "frame \(index) at byte \(fileOffsets[index])", problem: problem)
   }
 
-  /// Decodes one frame into exactly as many bytes as it holds.
+  /// Lends memory to decode with; a thread that comes again finds it in the cache.
+  private func withScratch<Value>(
+    _ body: (FrameScratch) throws(CheckpointError) -> Value
+  ) throws(CheckpointError) -> Value {
+    let scratch = idle.withLock { $0.popLast() } ?? FrameScratch()
+    defer { idle.withLock { $0.append(scratch) } }
+    return try body(scratch)
+  }
+
+  /// Decodes one frame into exactly as many bytes as it holds, and returns the frame as it stands in the file.
+  @discardableResult
   private func decode(
-    _ index: Int, _ frame: [UInt8], into destination: UnsafeMutableRawBufferPointer
-  ) throws(CheckpointError) {
-    guard frame.littleEndianWord(at: frame.count - 4) == entries[index].checksum else {
-      throw refuse(index, "its checksum is not that of the seek table")
+    _ index: Int, with scratch: FrameScratch, into destination: UnsafeMutableRawBufferPointer
+  ) throws(CheckpointError) -> UnsafeRawBufferPointer {
+    let input = scratch.frame(of: Int(entries[index].compressedSize))
+    try file.read(at: fileOffsets[index], into: input)
+    let frame = UnsafeRawBufferPointer(input)
+    let checksum = UInt32(littleEndian: frame.loadUnaligned(fromByteOffset: frame.count - 4, as: UInt32.self))
+    guard checksum == entries[index].checksum else { throw refuse(index, "its checksum is not that of the seek table") }
+    do throws(ZstdError) { try ZstdFrame.decompress(frame, into: destination, with: scratch.decoder) } catch {
+      throw refuse(index, error.description)
     }
-    let result = frame.withUnsafeBytes { bytes in
-      Result { () throws(ZstdError) in try ZstdFrame.decompress(bytes, into: destination) }
+    return frame
+  }
+
+  /// The content of one frame, and the frame itself where it is asked for.
+  private func whole(_ index: Int, keepsFrame: Bool) throws(CheckpointError) -> (frame: [UInt8], content: [UInt8]) {
+    try withScratch { scratch throws(CheckpointError) in
+      var result = Result<[UInt8], CheckpointError>.success([])
+      let size = Int(entries[index].contentSize)
+      let content = [UInt8](unsafeUninitializedCapacity: size) { buffer, count in
+        let destination = UnsafeMutableRawBufferPointer(rebasing: UnsafeMutableRawBufferPointer(buffer)[..<size])
+        result = Result { () throws(CheckpointError) in
+          let frame = try decode(index, with: scratch, into: destination)
+          return keepsFrame ? Array(frame) : []
+        }
+        if case .success = result { count = size }
+      }
+      return (try result.get(), content)
     }
-    if case .failure(let error) = result { throw refuse(index, error.description) }
   }
 
   /// The content of one frame.
-  func content(_ index: Int) throws(CheckpointError) -> [UInt8] { try content(index, try compressed(index)) }
-
-  private func content(_ index: Int, _ frame: [UInt8]) throws(CheckpointError) -> [UInt8] {
-    var result = Result<Void, CheckpointError>.success(())
-    let size = Int(entries[index].contentSize)
-    let content = [UInt8](unsafeUninitializedCapacity: size) { buffer, count in
-      let destination = UnsafeMutableRawBufferPointer(rebasing: UnsafeMutableRawBufferPointer(buffer)[..<size])
-      result = Result { () throws(CheckpointError) in try decode(index, frame, into: destination) }
-      if case .success = result { count = size }
-    }
-    try result.get()
-    return content
-  }
+  func content(_ index: Int) throws(CheckpointError) -> [UInt8] { try whole(index, keepsFrame: false).content }
 
   /// Decodes a range of the archive into place, on all cores.
   ///
   /// A frame that lies within the range is decoded where it belongs; of others, the part is copied.
   func read(_ range: Range<Int>, into destination: UnsafeMutableRawBufferPointer) throws(CheckpointError) {
     precondition(range.count == destination.count, "\(destination.count) places for \(range.count) bytes")
-    let frames = frames(of: range)
     nonisolated(unsafe) let places = destination
+    try forEachFrame(of: range) { index, span, part, scratch throws(CheckpointError) in
+      let place = UnsafeMutableRawBufferPointer(
+        rebasing: places[part.lowerBound - range.lowerBound..<part.upperBound - range.lowerBound])
+      if part == span {
+        try decode(index, with: scratch, into: place)
+      } else {
+        place.copyMemory(from: try content(index, part, span, scratch))
+      }
+    }
+  }
+
+  /// Decodes a range of the archive part by part, on all cores.
+  ///
+  /// - Parameter body: is given the offset of each part in the range, in no order and on several threads at once.
+  func forEachPart(
+    of range: Range<Int>, _ body: @Sendable (_ offset: Int, UnsafeRawBufferPointer) -> Void
+  ) throws(CheckpointError) {
+    try forEachFrame(of: range) { index, span, part, scratch throws(CheckpointError) in
+      body(part.lowerBound - range.lowerBound, try content(index, part, span, scratch))
+    }
+  }
+
+  /// A part of one frame's span, decoded in the scratch's own memory.
+  private func content(
+    _ index: Int, _ part: Range<Int>, _ span: Range<Int>, _ scratch: FrameScratch
+  ) throws(CheckpointError) -> UnsafeRawBufferPointer {
+    let whole = scratch.content(of: span.count)
+    try decode(index, with: scratch, into: whole)
+    return UnsafeRawBufferPointer(
+      rebasing: whole[part.lowerBound - span.lowerBound..<part.upperBound - span.lowerBound])
+  }
+
+  /// Whether frames cut a range at multiples of a number of bytes from its beginning.
+  func cuts(_ range: Range<Int>, atMultiplesOf size: Int) -> Bool {
+    frames(of: range).dropFirst().allSatisfy { (archiveOffsets[$0] - range.lowerBound) % size == 0 }
+  }
+
+  /// Runs something for every frame that a range touches, with its span and the part of that in the range.
+  private func forEachFrame(
+    of range: Range<Int>,
+    _ body:
+      @Sendable (_ index: Int, _ span: Range<Int>, _ part: Range<Int>, FrameScratch) throws(CheckpointError) -> Void
+  ) throws(CheckpointError) {
+    let frames = frames(of: range)
     let results = Parallel.map(frames.count) { job in
       Result { () throws(CheckpointError) in
         let index = frames.lowerBound + job
         let span = archiveOffsets[index]..<archiveOffsets[index + 1]
-        let part = range.clamped(to: span)
-        let place = UnsafeMutableRawBufferPointer(
-          rebasing: places[part.lowerBound - range.lowerBound..<part.upperBound - range.lowerBound])
-        if part == span {
-          try decode(index, try compressed(index), into: place)
-        } else {
-          let whole = try content(index)
-          place.copyBytes(from: whole[part.lowerBound - span.lowerBound..<part.upperBound - span.lowerBound])
+        try withScratch { scratch throws(CheckpointError) in
+          try body(index, span, range.clamped(to: span), scratch)
         }
       }
     }
@@ -144,8 +195,7 @@ final class FrameStore: Sendable {
       let (start, count) = (first, min(Self.batch, entries.count - first))
       let decoded = Parallel.map(count) { job in
         Result { () throws(CheckpointError) in
-          let frame = try compressed(start + job)
-          return (frame, try content(start + job, frame))
+          try whole(start + job, keepsFrame: true)
         }
       }
       var frames: [[UInt8]] = []

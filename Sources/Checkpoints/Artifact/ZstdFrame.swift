@@ -30,7 +30,7 @@ enum ZstdError: Error, Equatable, CustomStringConvertible {
 
 /// The one place that calls `libzstd`: one chunk in, one frame out, and back.
 ///
-/// Every call uses its own context: making one takes 10 µs, coding a frame takes a thousand.
+/// Compressing uses a context of its own each time: making one takes 10 µs, coding a frame takes a thousand.
 enum ZstdFrame {
   /// The most that a frame for so many bytes may take.
   static func bound(_ byteCount: Int) -> Int { byteCount + byteCount >> 8 + 64 }
@@ -63,9 +63,18 @@ enum ZstdFrame {
   /// Whether a frame of `size` saves 3 % or more.
   private static func isWorthwhile(_ size: Int, for byteCount: Int) -> Bool { size * 100 <= byteCount * 97 }
 
+  /// What decoding works with; one frame after the other may use it, but never two at once.
+  final class Decoder {
+    fileprivate let context: OpaquePointer?
+
+    init() { context = ZSTD_createDCtx() }
+
+    deinit { ZSTD_freeDCtx(context) }
+  }
+
   /// Decodes one whole frame of ours, which must fill the destination exactly.
   static func decompress(
-    _ frame: UnsafeRawBufferPointer, into destination: UnsafeMutableRawBufferPointer
+    _ frame: UnsafeRawBufferPointer, into destination: UnsafeMutableRawBufferPointer, with decoder: Decoder = Decoder()
   ) throws(ZstdError) {
     let header = try ZstdFrameHeader(parsing: frame)
     guard header.contentSize == UInt64(destination.count) else {
@@ -73,8 +82,7 @@ enum ZstdFrame {
     }
     let size = try check(ZSTD_findFrameCompressedSize(frame.baseAddress, frame.count))
     guard size == frame.count else { throw .frameSize(expected: frame.count, found: size) }
-    guard let context = ZSTD_createDCtx() else { throw .library("out of memory") }
-    defer { ZSTD_freeDCtx(context) }
+    guard let context = decoder.context else { throw .library("out of memory") }
     let produced = try check(
       ZSTD_decompressDCtx(context, destination.baseAddress, destination.count, frame.baseAddress, frame.count))
     guard produced == destination.count else {

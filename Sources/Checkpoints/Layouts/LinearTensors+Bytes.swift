@@ -1,3 +1,4 @@
+internal import Kernels
 internal import Quantization
 internal import Tensors
 
@@ -8,30 +9,32 @@ extension LinearTensors {
   ) throws(CheckpointError) -> StoredCodes {
     try refuse([".weight_packed"], beside: ".weight")
     try refuse([".weight_scale", ".weight_scale_inv"].filter { $0 != scale }, beside: scale)
-    let codes = try tensor(".weight", [.float8E4M3], [[outFeatures, inFeatures]])
+    let codes = try codes(.float8E4M3, .float8E4M3, outFeatures, inFeatures)
     let scales = try scales(
       scale, of: quantization.format, Self.floatTypes + [.float8E8M0], Self.scaleShapes(quantization.granularity, grid),
       grid)
-    return stored(quantization, outFeatures, inFeatures, .bytes(codes), scales)
+    return stored(quantization, outFeatures, inFeatures, codes, scales)
   }
 
   func microscaledFloat8(
     _ quantization: WeightQuantization, _ grid: ScaleGrid, _ outFeatures: Int, _ inFeatures: Int
   ) throws(CheckpointError) -> StoredCodes {
     try refuse([".weight_packed"], beside: ".weight")
-    let codes = try tensor(".weight", [.float8E4M3], [[outFeatures, inFeatures]])
+    let codes = try codes(.float8E4M3, .float8E4M3, outFeatures, inFeatures)
     try requireWholeGroups(grid, inFeatures, ".weight")
     let scales = try scales(
       ".weight_scale", of: quantization.format, Self.exponentTypes, Self.scaleShapes(quantization.granularity, grid),
       grid)
-    return stored(quantization, outFeatures, inFeatures, .bytes(codes), scales)
+    return stored(quantization, outFeatures, inFeatures, codes, scales)
   }
 
   func plainIntegers(
     _ quantization: WeightQuantization, _ grid: ScaleGrid, _ outFeatures: Int, _ inFeatures: Int
   ) throws(CheckpointError) -> StoredCodes {
     try refuse([".weight_packed"], beside: ".weight")
-    let codes = try tensor(".weight", [.int8], [[outFeatures, inFeatures]])
+    // Fewer bits than a byte has are checked first.
+    let codes = try codes(
+      .int8, quantization.format == .int(bits: 8) ? .int8 : nil, outFeatures, inFeatures)
     let shapes = Self.scaleShapes(quantization.granularity, grid)
     let scales = try scales(".weight_scale", of: quantization.format, Self.floatTypes, shapes, grid)
     var zeroPoints: (@Sendable (Range<Int>) -> [Int8])?
@@ -45,7 +48,16 @@ extension LinearTensors {
         }
       }
     }
-    return stored(quantization, outFeatures, inFeatures, .bytes(codes), scales, zeroPoints: zeroPoints)
+    return stored(quantization, outFeatures, inFeatures, codes, scales, zeroPoints: zeroPoints)
+  }
+
+  /// The codes of one byte each in `weight`, for matrices of a kind read when they are packed, if that is possible.
+  private func codes(
+    _ type: DType, _ kind: PackedMatrix.Kind?, _ outFeatures: Int, _ inFeatures: Int
+  ) throws(CheckpointError) -> StoredCodes.Source {
+    let info = try checked(".weight", [type], [[outFeatures, inFeatures]])
+    if let kind, let streamed = streamed(".weight", kind, inFeatures: inFeatures) { return streamed }
+    return .bytes(try source.tensor(info.name))
   }
 
   func refuseZeroPoints() throws(CheckpointError) {

@@ -1,3 +1,4 @@
+internal import Kernels
 internal import Quantization
 internal import Tensors
 
@@ -11,7 +12,7 @@ extension LinearTensors {
     // Releases before the dense stream left the bits over that no whole code fits in.
     let (dense, sparse) = (WordStream(bits: bits, isDense: true), WordStream(bits: bits, isDense: false))
     let shapes: [Shape] = [[outFeatures, dense.words(inFeatures)], [outFeatures, sparse.words(inFeatures)]]
-    let packed = try tensor(".weight_packed", [.int32], Array(shapes.prefix(shapes[0] == shapes[1] ? 1 : 2)))
+    let packed = try checked(".weight_packed", [.int32], Array(shapes.prefix(shapes[0] == shapes[1] ? 1 : 2)))
     let stream = packed.shape == shapes[0] ? dense : sparse
     let scales = try scales(
       ".weight_scale", of: quantization.format, Self.floatTypes, Self.scaleShapes(quantization.granularity, grid), grid)
@@ -27,17 +28,33 @@ extension LinearTensors {
       throw refusal(".weight_shape", "is \(shape), the configuration says [\(outFeatures), \(inFeatures)]")
     }
     let order = try order(".weight_g_idx", grid, inFeatures: inFeatures)
-    let source = StoredCodes.Source.unpacked { rows, codes in
+    let source: StoredCodes.Source
+    if order == nil, bits == 4 || bits == 8,
+      let streamed = streamed(
+        ".weight_packed", bits == 4 ? .uint4 : .int8, inFeatures: inFeatures, flip: bits == 4 ? 0 : 0x8080_8080)
+    {
+      source = streamed
+    } else {
+      source = .unpacked(Self.unpacking(try self.source.tensor(packed.name), stream, inFeatures))
+    }
+    return stored(
+      quantization, outFeatures, inFeatures, source, scales, zeroPoints: zeroPoints, order: order)
+  }
+
+  /// Codes of some rows out of words.
+  private static func unpacking(
+    _ packed: Tensor, _ stream: WordStream, _ inFeatures: Int
+  ) -> @Sendable (Range<Int>, UnsafeMutablePointer<UInt8>) -> Void {
+    { rows, codes in
       packed.rows(rows).withBytes { bytes in
         let words = stream.words(inFeatures)
         for row in 0..<rows.count {
           stream.unpack(
-            inFeatures, from: bytes, at: row * words, step: 1, minus: 1 << (bits - 1), to: codes + row * inFeatures)
+            inFeatures, from: bytes, at: row * words, step: 1, minus: 1 << (stream.bits - 1),
+            to: codes + row * inFeatures)
         }
       }
     }
-    return stored(
-      quantization, outFeatures, inFeatures, source, scales, zeroPoints: zeroPoints, order: order)
   }
 
   /// Zero points are packed along the output features: a column of words for each group.

@@ -1,3 +1,4 @@
+internal import Kernels
 internal import Quantization
 internal import Tensors
 
@@ -7,6 +8,8 @@ struct LinearTensors {
   let source: any WeightSource
   /// For messages.
   let file: String
+  /// Whether codes that can be packed as they are read are left in the file until then.
+  var streamsCodes = false
 
   func info(_ part: String) -> TensorInfo? { source.info(linear + part) }
 
@@ -16,13 +19,27 @@ struct LinearTensors {
 
   /// A tensor that must be there, of one of some types and shapes.
   func tensor(_ part: String, _ types: [DType], _ shapes: [Shape]) throws(CheckpointError) -> Tensor {
+    _ = try checked(part, types, shapes)
+    return try source.tensor(linear + part)
+  }
+
+  /// What is known of such a tensor, which is not read.
+  func checked(_ part: String, _ types: [DType], _ shapes: [Shape]) throws(CheckpointError) -> TensorInfo {
     guard let found = info(part) else { throw .missingTensor(linear + part, file: file) }
     guard types.contains(found.dtype), shapes.contains(found.shape) else {
       let types = types.map(\.rawValue).joined(separator: " or ")
       let shapes = shapes.map(\.description).joined(separator: " or ")
       throw refusal(part, "expected \(types) \(shapes), found \(found.dtype.rawValue) \(found.shape)")
     }
-    return try source.tensor(linear + part)
+    return found
+  }
+
+  /// Codes of whole words that are packed as they are read, or `nil` where they are to be read at once.
+  ///
+  /// - Parameter flip: is XORed to every word to give the kernels' codes.
+  func streamed(_ part: String, _ kind: PackedMatrix.Kind, inFeatures: Int, flip: UInt32 = 0) -> StoredCodes.Source? {
+    guard streamsCodes, PackedMatrix.hasWholeWords(kind, inFeatures: inFeatures) else { return nil }
+    return .streamed(CodeStream(source: source, name: linear + part, file: file, flip: flip))
   }
 
   /// Refuses a tensor that would give the linear another meaning.

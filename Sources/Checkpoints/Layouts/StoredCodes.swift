@@ -13,6 +13,8 @@ struct StoredCodes: Sendable {
     case bytes(Tensor)
     /// Unpacked for a range of rows into `range.count × codeColumns` bytes.
     case unpacked(@Sendable (Range<Int>, UnsafeMutablePointer<UInt8>) -> Void)
+    /// Read when they are packed, by ``packed()`` alone.
+    case streamed(CodeStream)
   }
 
   let quantization: WeightQuantization
@@ -127,6 +129,7 @@ struct StoredCodes: Sendable {
 
   private func copyCodes(_ rows: Range<Int>, to codes: UnsafeMutablePointer<UInt8>) {
     switch source {
+    case .streamed(let stream): preconditionFailure("the codes of \(stream.name) were not read")
     case .unpacked(let unpack): unpack(rows, codes)
     case .bytes(let tensor):
       tensor.rows(rows).withBytes { bytes in
@@ -156,9 +159,9 @@ struct StoredCodes: Sendable {
   }
 
   /// The codes in the kernels' layout, as `quantizedTensor().packed()` gives them; columns must be in order.
-  func packed() -> PackedMatrix {
+  func packed() throws(CheckpointError) -> PackedMatrix {
     guard columns == nil else { return quantizedTensor().packed() }
-    let (grid, width, format) = (grid, inFeatures, quantization.format)
+    let (width, format) = (inFeatures, quantization.format)
     let kind: PackedMatrix.Kind
     var hasZeroPoints = zeroPoints != nil
     switch format {
@@ -166,27 +169,44 @@ struct StoredCodes: Sendable {
     case .int(let bits) where bits <= 4: (kind, hasZeroPoints) = (.uint4, true)
     case .int, .float4E2M1: kind = .int8
     }
+    let groupSize = max(1, grid.columnsPerScale)
+    if case .streamed(let stream) = source {
+      return try stream.packed(
+        kind, outFeatures: outFeatures, inFeatures: width, groupSize: groupSize, hasZeroPoints: hasZeroPoints
+      ) { copyGroups($0, kind, scales: $1, zeros: $2) }
+    }
     // Twice the float4 numbers are whole.
     let halves = Self.float4.map { UInt8(bitPattern: Int8(2 * $0)) }
     return PackedMatrix(
-      kind, outFeatures: outFeatures, inFeatures: width, groupSize: max(1, grid.columnsPerScale),
-      hasZeroPoints: hasZeroPoints
+      kind, outFeatures: outFeatures, inFeatures: width, groupSize: groupSize, hasZeroPoints: hasZeroPoints
     ) { rows, codes, scales, zeros in
       copyCodes(rows, to: codes)
       let count = rows.count * width
       if kind == .uint4 { for index in 0..<count { codes[index] &+= 8 } }
       if format == .float4E2M1 { for index in 0..<count { codes[index] = halves[Int(codes[index])] } }
-      let groups = rows.lowerBound / grid.rowsPerScale..<(rows.upperBound - 1) / grid.rowsPerScale + 1
-      let factor: Float = format == .float4E2M1 ? 0.5 : 1
-      let (values, points) = (self.scales.values(groups), zeroPoints?(groups))
-      let offset: Float = kind == .uint4 ? 8 : 0
-      for row in rows {
-        let cell = (row / grid.rowsPerScale - groups.lowerBound) * grid.columnGroups
-        let place = (row - rows.lowerBound) * grid.columnGroups
-        for group in 0..<grid.columnGroups {
-          scales[place + group] = values[cell + group] * factor
-          zeros?[place + group] = (points.map { Float($0[cell + group]) } ?? 0) + offset
-        }
+      copyGroups(rows, kind, scales: scales, zeros: zeros)
+    }
+  }
+
+  /// Writes scales and zero points of some rows for codes of a kind, `[rows, groups]`.
+  private func copyGroups(
+    _ rows: Range<Int>, _ kind: PackedMatrix.Kind, scales: UnsafeMutablePointer<Float>,
+    zeros: UnsafeMutablePointer<Float>?
+  ) {
+    let grid = grid
+    let groups = rows.lowerBound / grid.rowsPerScale..<(rows.upperBound - 1) / grid.rowsPerScale + 1
+    let factor: Float = quantization.format == .float4E2M1 ? 0.5 : 1
+    let (values, points) = (self.scales.values(groups), zeroPoints?(groups))
+    let offset: Float = kind == .uint4 ? 8 : 0
+    for row in rows {
+      let cell = (row / grid.rowsPerScale - groups.lowerBound) * grid.columnGroups
+      let place = (row - rows.lowerBound) * grid.columnGroups
+      for group in 0..<grid.columnGroups { scales[place + group] = values[cell + group] * factor }
+      guard let zeros else { continue }
+      if let points {
+        for group in 0..<grid.columnGroups { zeros[place + group] = Float(points[cell + group]) + offset }
+      } else {
+        for group in 0..<grid.columnGroups { zeros[place + group] = offset }
       }
     }
   }

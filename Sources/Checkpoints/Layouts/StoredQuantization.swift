@@ -1,3 +1,4 @@
+public import Kernels
 public import Quantization
 internal import StrictJSON
 public import Tensors
@@ -97,6 +98,21 @@ public struct StoredQuantization: Sendable {
     let stored = try tensors.open(
       rule.layout, rule.scheme.weights, outFeatures: outFeatures, inFeatures: inFeatures)
     return StoredWeight(stored, storedType: storedType, codesName: name + rule.layout.codesPart, file: file)
+  }
+
+  /// One linear in the kernels' layout, packed as it is read; `nil` where columns are out of order.
+  ///
+  /// What ``weight(of:outFeatures:inFeatures:from:file:)`` and ``StoredWeight/packed`` refuse is refused here too.
+  public func packed(
+    _ linear: String, outFeatures: Int, inFeatures: Int, from source: any WeightSource, file: String
+  ) throws(CheckpointError) -> PackedMatrix? {
+    guard let (name, rule) = place(of: linear) else { return nil }
+    let tensors = LinearTensors(linear: name, source: source, file: file, streamsCodes: true)
+    let stored = try tensors.open(
+      rule.layout, rule.scheme.weights, outFeatures: outFeatures, inFeatures: inFeatures)
+    if case .streamed = stored.source { return try stored.packed() }
+    let weight = StoredWeight(stored, storedType: storedType, codesName: name + rule.layout.codesPart, file: file)
+    return try weight.packed?()
   }
 
   /// The tensors' own name and their rule.

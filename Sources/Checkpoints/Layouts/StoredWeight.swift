@@ -41,7 +41,7 @@ public struct StoredWeight: Sendable {
     }
     packed = { () throws(CheckpointError) in
       if let problem = stored.problem() { throw refusal(problem) }
-      return stored.packed()
+      return try stored.packed()
     }
   }
 
