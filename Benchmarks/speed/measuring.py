@@ -3,10 +3,10 @@
 import json
 import os
 import platform
+import signal
 import statistics
 import subprocess
 import sys
-import time
 
 
 def machine():
@@ -40,20 +40,22 @@ def measured(command, log, **keywords):
     The peak is that of its largest process, what /usr/bin/time -v calls the maximum resident set size; pages of mapped
     files count while they are resident.
     """
+    figures = log + ".time.json"
+    launcher = [sys.executable, "-S", os.path.join(os.path.dirname(os.path.abspath(__file__)), "timed.py"), figures]
     with open(log, "w") as file:
-        started = time.perf_counter()
-        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, **keywords)
+        process = subprocess.Popen(
+            launcher + command, stdout=file, stderr=subprocess.STDOUT, start_new_session=True, **keywords)
         try:
-            _, status, usage = os.wait4(process.pid, 0)
+            status = process.wait()
         except BaseException:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)
             raise
-        seconds = time.perf_counter() - started
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
-        raise CommandFailed(f"{os.path.basename(command[0])} ended with {process.returncode}: {last_line(log)} ({log})")
-    unit = 1 if sys.platform == "darwin" else 1024
-    return {"seconds": seconds, "peak": usage.ru_maxrss * unit, "cpu": usage.ru_utime + usage.ru_stime}
+    if status != 0:
+        raise CommandFailed(f"{os.path.basename(command[0])} ended with {status}: {last_line(log)} ({log})")
+    with open(figures) as file:
+        found = json.load(file)
+    os.remove(figures)
+    return found
 
 
 def last_line(path):
