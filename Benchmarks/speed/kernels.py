@@ -81,7 +81,7 @@ def time_ours(options, shape, rows):
     """What `quantize bench` says: figures by title, limits among them."""
     outs, ins = shape.split("x")
     # A product of one row takes a fraction of a millisecond, one of 512 rows a tenth of a second.
-    rounds = 41 if rows <= 8 else 5
+    rounds = 41 if rows <= 8 else 3
     said = run([
         options.quantize, "bench", "--rows", outs, "--columns", ins, "--tokens", str(rows), "--rounds", str(rounds),
         "--threads", str(options.threads)])
