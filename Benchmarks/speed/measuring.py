@@ -42,6 +42,8 @@ def measured(command, log, **keywords):
     """
     figures = log + ".time.json"
     launcher = [sys.executable, "-S", os.path.join(os.path.dirname(os.path.abspath(__file__)), "timed.py"), figures]
+    # A script that is told to end takes its command with it, which would go on in the next one's way.
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by a signal"))
     with open(log, "w") as file:
         process = subprocess.Popen(
             launcher + command, stdout=file, stderr=subprocess.STDOUT, start_new_session=True, **keywords)
@@ -50,11 +52,14 @@ def measured(command, log, **keywords):
         except BaseException:
             os.killpg(process.pid, signal.SIGKILL)
             raise
+        finally:
+            signal.signal(signal.SIGTERM, before)
+    if os.path.exists(figures):
+        with open(figures) as file:
+            found = json.load(file)
+        os.remove(figures)
     if status != 0:
         raise CommandFailed(f"{os.path.basename(command[0])} ended with {status}: {last_line(log)} ({log})")
-    with open(figures) as file:
-        found = json.load(file)
-    os.remove(figures)
     return found
 
 
