@@ -19,6 +19,9 @@ public enum ClipSearch {
   /// rounding feeds errors back and scales are fitted to the codes, they do not pay.
   static let coarseShrinks: [Float] = [1] + (12...21).reversed().filter { $0 != 20 }.map { Float($0) / 20 }
 
+  /// Those of them that are tried for four bits and more where rounding feeds errors back: less is hardly ever best there.
+  static let fedBackShrinks = coarseShrinks.filter { $0 > 0.73 && $0 < 1.03 }
+
   /// The best factor for each scale, `[outFeatures × groups]`.
   ///
   /// - Parameters:
@@ -94,8 +97,9 @@ public enum ClipSearch {
     _ weight: Matrix, _ moments: Moments, grid: ScaleGrid, group: Int, spec: ck_int_grid, isFine: Bool
   ) -> [Float] {
     let start = group * grid.columnsPerScale
+    let firsts = isFine || spec.bits < 4 ? coarseShrinks : fedBackShrinks
     guard !moments.gram.isEmpty else {
-      let shrinks = isFine ? shrinks : coarseShrinks
+      let shrinks = isFine ? shrinks : firsts
       return weight.values.withUnsafeBufferPointer { values in
         (0..<weight.rows).map { row in
           guard let base = values.baseAddress else { return 1 }
@@ -106,7 +110,7 @@ public enum ClipSearch {
       }
     }
     var search = GroupSearch(weight, start, moments, spec)
-    for shrink in coarseShrinks { search.measure([Float](repeating: shrink, count: weight.rows)) }
+    for shrink in firsts { search.measure([Float](repeating: shrink, count: weight.rows)) }
     if isFine, let narrowest = shrinks.min(), let widest = shrinks.max() {
       let best = search.best
       for step: Float in [1, -1] { search.measure(best.map { min(max(($0 * 40 + step) / 40, narrowest), widest) }) }

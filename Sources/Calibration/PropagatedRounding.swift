@@ -58,7 +58,7 @@ struct PropagatedRounding {
         }
         continue
       }
-      let correction = Correction(&moments, factor)
+      let correction = Correction(&moments, factor, weight.scaled)
       for name in names {
         guard let weight = result.weights[name] else { continue }
         result.weights[name]?.rounded = round(weight, correction, factor, judged)
@@ -164,19 +164,33 @@ extension PropagatedRounding {
     private let channels: Int
 
     /// Takes what is missing out of the moments, so that there is no copy of it.
-    init(_ moments: inout StageInputs.Moments, _ factor: MomentFactor) {
+    ///
+    /// Of the last linear it is T·X̂ᵀ, with T = D + W·X̂ what it should give. With H = X̂·X̂ᵀ and H′ = (1 − ρ)·H + ρ·diag H,
+    /// (T·X̂ᵀ − W·H)·H′⁻¹ = (T·X̂ᵀ + W·diag H·ρ/(1 − ρ))·H′⁻¹ − W/(1 − ρ), so that nobody has to multiply W by X̂ or H.
+    init(_ moments: inout StageInputs.Moments, _ factor: MomentFactor, _ weight: WeightRows) {
       var values: [Float] = []
       swap(&values, &moments.missing)
-      let channels = moments.inputs.channels
+      let (channels, isOfOutputs) = (moments.inputs.channels, moments.isOfOutputs)
+      let kept = 1 - (factor.shrinkage ?? 0)
+      let ridge = factor.deviations.map { $0 * $0 * (1 - kept) / kept }
       values.withUnsafeMutableBufferPointer { buffer in
         nonisolated(unsafe) let base = buffer.baseAddress
         Parallel.forEachRange(of: buffer.count / channels, size: 128) { rows in
-          guard let base else { return }
-          factor.solve(base + rows.lowerBound * channels, rows: rows.count, deviations: factor.deviations)
+          guard let base = base?.advanced(by: rows.lowerBound * channels) else { return }
+          let own = isOfOutputs ? weight.rows(rows).values : []
+          if isOfOutputs {
+            for index in own.indices { base[index] += own[index] * ridge[index % channels] }
+          }
+          factor.solve(base, rows: rows.count, deviations: factor.deviations)
+          if isOfOutputs {
+            for index in own.indices {
+              base[index] = factor.deviations[index % channels] > 0 ? base[index] - own[index] / kept : 0
+            }
+          }
         }
       }
       solved = values
-      isOfOutputs = moments.isOfOutputs
+      self.isOfOutputs = isOfOutputs
       self.channels = channels
     }
 

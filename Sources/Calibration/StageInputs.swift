@@ -32,9 +32,10 @@ final class StageInputs {
   struct Moments: Sendable {
     /// Of X̂, with X̂·X̂ᵀ.
     var inputs: InputStatistics
-    /// The mean of D·X̂ᵀ, `[out, channels]`, or of ΔX·X̂ᵀ, `[channels, channels]`.
+    /// The mean of (D + W·X̂)·X̂ᵀ, `[out, channels]`, or of ΔX·X̂ᵀ, `[channels, channels]`.
     var missing: [Float]
-    /// Whether it is D·X̂ᵀ: the last linear's D has fewer rows than ΔX, and holds what the residual stream has lost.
+    /// Whether it is of the last linear's outputs: they are fewer than its inputs, and D holds what the residual stream
+    /// has lost.
     let isOfOutputs: Bool
   }
 
@@ -55,7 +56,6 @@ final class StageInputs {
       var missing: Matrix
       if stage.isLast {
         missing = try wanted(states, chunk)
-        missing.add(MatrixProduct.product(x, weight.scaled), times: -1)
       } else {
         missing = try exactInput(states, chunk)
         missing.add(x, times: -1)

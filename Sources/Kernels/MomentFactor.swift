@@ -80,6 +80,9 @@ public struct MomentFactor: Sendable {
     moments = nil
   }
 
+  /// ρ; `nil` where nothing but the diagonal is known.
+  package var shrinkage: Float? { moments?.shrinkage }
+
   /// L; `nil` where it is the identity.
   var lower: UnsafePointer<Float>? {
     factor.flatMap { UnsafePointer($0.bytes.assumingMemoryBound(to: Float.self).baseAddress) }
