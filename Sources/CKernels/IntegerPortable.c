@@ -64,7 +64,7 @@ static float output(const ck_panels *weights, size_t row, const uint8_t *token) 
   const uint8_t *codes = weights->codes + panel * ck_panel_code_bytes(weights->kind, in);
   float y = 0;
   for (size_t g = 0, b = 0; g < groups; g++) {
-    float s = 0, scale, t;
+    float s = 0, scale, zero, t;
     for (; b < blocks && b * ck_activation_block / weights->group_size == g; b++) {
       const uint8_t *block = token + b * block_bytes;
       int32_t sum = 0;
@@ -73,10 +73,10 @@ static float output(const ck_panels *weights, size_t row, const uint8_t *token) 
       memcpy(&scale, block + ck_activation_block, 4);
       s = fmaf((float)sum, scale, s);
     }
-    size_t at = (panel * groups + g) * ck_panel_rows + lane;
+    ck_row_values(weights, row, g, &scale, &zero);
     memcpy(&t, token + blocks * block_bytes + g * 4, 4);
-    if (weights->zeros) s = fmaf(-weights->zeros[at], t, s);
-    y = fmaf(weights->scales[at], s, y);
+    if (weights->zeros != ck_value_none) s = fmaf(-zero, t, s);
+    y = fmaf(scale, s, y);
   }
   return y;
 }

@@ -61,11 +61,92 @@ void ck_pack_codes(
   }
 }
 
-void ck_pack_group_values(const float *values, size_t out, size_t groups, float *packed) {
-  size_t rows = ck_panel_count(out) * ck_panel_rows;
-  for (size_t row = 0; row < rows; row++) {
-    float *target = packed + row / ck_panel_rows * groups * ck_panel_rows + row % ck_panel_rows;
-    for (size_t g = 0; g < groups; g++) target[g * ck_panel_rows] = row < out ? values[row * groups + g] : 0;
+size_t ck_value_bytes(ck_value_kind kind) {
+  switch (kind) {
+    case ck_value_none:
+      return 0;
+    case ck_value_int8:
+      return 1;
+    case ck_value_bf16:
+    case ck_value_f16:
+      return 2;
+    case ck_value_f32:
+      return 4;
+  }
+  return 0;
+}
+
+/// Whether a type holds all values, in every bit.
+static int holds(ck_value_kind kind, const float *values, size_t count) {
+  enum { chunk = 256 };
+  uint16_t halves[chunk];
+  float read[chunk];
+  for (size_t start = 0; start < count; start += chunk) {
+    size_t width = count - start < chunk ? count - start : chunk;
+    const float *part = values + start;
+    for (size_t i = 0; i < width; i++) read[i] = 0;
+    if (kind == ck_value_int8) {
+      for (size_t i = 0; i < width; i++) read[i] = part[i] >= -128 && part[i] <= 127 ? (float)(int8_t)part[i] : 0.5f;
+    } else if (kind == ck_value_bf16) {
+      ck_f32_to_bf16(part, halves, width);
+      ck_bf16_to_f32(halves, read, width);
+    } else if (kind == ck_value_f16) {
+      ck_f32_to_f16(part, halves, width);
+      ck_f16_to_f32(halves, read, width);
+    }
+    if (kind != ck_value_f32 && memcmp(read, part, width * sizeof(float)) != 0) return 0;
+  }
+  return 1;
+}
+
+ck_value_kind ck_smallest_value_kind(const float *values, size_t count) {
+  if (count == 0) return ck_value_none;
+  ck_value_kind kind = ck_value_int8;
+  while (!holds(kind, values, count)) kind++;
+  return kind;
+}
+
+/// Writes values that belong to one lane, `stride` bytes apart.
+static void pack_lane(ck_value_kind kind, const float *values, size_t count, uint8_t *target, size_t stride) {
+  for (size_t i = 0; i < count; i++, target += stride) {
+    uint16_t narrow;
+    uint32_t bits;
+    switch (kind) {
+      case ck_value_none:
+        break;
+      case ck_value_int8:
+        *target = (uint8_t)(int8_t)values[i];
+        break;
+      case ck_value_bf16:
+        memcpy(&bits, &values[i], sizeof bits);
+        narrow = (uint16_t)(bits >> 16);
+        memcpy(target, &narrow, sizeof narrow);
+        break;
+      case ck_value_f16:
+        ck_f32_to_f16(&values[i], &narrow, 1);
+        memcpy(target, &narrow, sizeof narrow);
+        break;
+      case ck_value_f32:
+        memcpy(target, &values[i], sizeof(float));
+        break;
+    }
+  }
+}
+
+void ck_pack_group_values(
+    const float *scales, const float *zeros, size_t out, size_t groups, ck_value_kind scale_kind,
+    ck_value_kind zero_kind, uint8_t *packed) {
+  size_t scale_bytes = ck_value_bytes(scale_kind), zero_bytes = ck_value_bytes(zero_kind);
+  size_t group = ck_panel_rows * (scale_bytes + zero_bytes), panels = ck_panel_count(out);
+  // Rows that do not exist.
+  if (out % ck_panel_rows > 0) memset(packed + (panels - 1) * groups * group, 0, groups * group);
+  for (size_t row = 0; row < out; row++) {
+    size_t lane = row % ck_panel_rows;
+    uint8_t *target = packed + row / ck_panel_rows * groups * group;
+    pack_lane(scale_kind, scales + row * groups, groups, target + lane * scale_bytes, group);
+    if (zero_kind == ck_value_none) continue;
+    pack_lane(
+        zero_kind, zeros + row * groups, groups, target + ck_panel_rows * scale_bytes + lane * zero_bytes, group);
   }
 }
 
@@ -76,14 +157,12 @@ void ck_dequantize_rows(const ck_panels *weights, size_t first_row, size_t last_
   for (size_t row = first_row; row < last_row; row++) {
     size_t panel = row / ck_panel_rows, lane = row % ck_panel_rows;
     const uint8_t *codes = weights->codes + panel * panel_bytes;
-    const float *scales = weights->scales + panel * groups * ck_panel_rows + lane;
-    const float *zeros = weights->zeros ? weights->zeros + panel * groups * ck_panel_rows + lane : NULL;
     float *target = rows + (row - first_row) * in;
     size_t k = 0;
     for (size_t g = 0; g < groups; g++) {
       size_t end = in - k > weights->group_size ? k + weights->group_size : in;
-      float scale = scales[g * ck_panel_rows];
-      float zero = zeros ? zeros[g * ck_panel_rows] : 0;
+      float scale, zero;
+      ck_row_values(weights, row, g, &scale, &zero);
       for (; k < end; k++) target[k] = (ck_panel_code(weights->kind, codes, lane, k) - zero) * scale;
     }
   }

@@ -10,16 +10,15 @@ static void product_many(
     const ck_panels *weights, size_t first_panel, size_t last_panel, const float *x, size_t tokens, float *y,
     size_t y_stride) {
   size_t in = weights->in, group_size = weights->group_size;
-  size_t groups = ck_group_count(in, group_size);
   for (size_t row = first_panel * ck_panel_rows; row < last_panel * ck_panel_rows && row < weights->out; row++) {
     size_t panel = row / ck_panel_rows, lane = row % ck_panel_rows;
     const uint8_t *codes = weights->codes + panel * ck_panel_code_bytes(weights->kind, in);
     for (size_t token = 0; token < tokens; token++) {
       double sum = 0;
       for (size_t k = 0; k < in; k++) {
-        size_t at = (panel * groups + k / group_size) * ck_panel_rows + lane;
-        double zero = weights->zeros ? weights->zeros[at] : 0;
-        double weight = (ck_panel_code(weights->kind, codes, lane, k) - zero) * weights->scales[at];
+        float scale, zero;
+        ck_row_values(weights, row, k / group_size, &scale, &zero);
+        double weight = ((double)ck_panel_code(weights->kind, codes, lane, k) - zero) * scale;
         sum += weight * x[token * in + k];
       }
       y[token * y_stride + row] = (float)sum;

@@ -2,8 +2,9 @@ internal import CKernels
 public import Tensors
 
 extension PackedMatrix {
-  /// Bytes of codes that a task of a product of few tokens reads, some microseconds.
-  private static let taskBytes = 128 << 10
+  /// Bytes of codes that a task of a product of few tokens reads, about a microsecond: so long a thread may have to wait
+  /// for the others at the end.
+  private static let taskBytes = 32 << 10
 
   /// Products of several weights with the same activations, each as ``product(_:activations:)`` gives it.
   ///
@@ -29,7 +30,8 @@ extension PackedMatrix {
         }
       }
     }
-    return fewTokenProducts(zip(weights, factors).map { $0.fewTokenProduct($1, kernels) }, tokens: x.rows)
+    return fewTokenProducts(
+      zip(weights, factors).map { FewTokenProduct($0, $1, kernels, taskBytes: taskBytes) }, tokens: x.rows)
   }
 
   /// What a weight is multiplied with.
@@ -38,67 +40,80 @@ extension PackedMatrix {
     case rounded(RoundedTokens)
   }
 
-  /// The product of one weight with few tokens, panel by panel.
-  private struct FewTokenProduct: Sendable {
-    let outFeatures: Int
-    let panelsPerTask: Int
-    /// Computes the columns of some panels of `[tokens, outFeatures]`.
-    let compute: @Sendable (_ panels: Range<Int>, UnsafeMutablePointer<Float>) -> Void
-  }
+  /// The product of one weight with few tokens, panel by panel; all that a task needs is at hand, since it takes a
+  /// microsecond.
+  private struct FewTokenProduct: @unchecked Sendable {
+    private enum Operand {
+      case float(FloatTokens, ck_kernels)
+      case rounded(RoundedTokens, ck_integer_kernels)
+    }
 
-  private func fewTokenProduct(_ factor: Factor, _ set: InstructionSet) -> FewTokenProduct {
-    let panelBytes = ck_panel_code_bytes(kind.identifier, codeColumns)
-    let compute: @Sendable (Range<Int>, UnsafeMutablePointer<Float>) -> Void
-    switch factor {
-    case .rounded(let tokens):
-      let kernels = set.integerKernels
-      compute = { range, y in
-        withPanels { panels in
-          withUnsafePointer(to: panels) {
-            kernels.product($0, range.lowerBound, range.upperBound, tokens.bytes, tokens.count, y, outFeatures)
-          }
+    let outFeatures: Int
+    let taskCount: Int
+    private let panelsPerTask: Int
+    private let panelCount: Int
+    private let operand: Operand
+    /// Borrowed from the weight.
+    private let panels: ck_panels
+    private let weight: PackedMatrix
+
+    init(_ weight: PackedMatrix, _ factor: Factor, _ set: InstructionSet, taskBytes: Int) {
+      self.weight = weight
+      panels = weight.withPanels { $0 }
+      outFeatures = weight.outFeatures
+      panelCount = ck_panel_count(outFeatures)
+      panelsPerTask = max(1, taskBytes / max(1, ck_panel_code_bytes(panels.kind, panels.in)))
+      taskCount = (panelCount + panelsPerTask - 1) / panelsPerTask
+      operand =
+        switch factor {
+        case .float(let x): .float(FloatTokens(x, for: weight), set.kernels)
+        case .rounded(let tokens): .rounded(tokens, set.integerKernels)
         }
-      }
-    case .float(let x):
-      let kernels = set.kernels
-      let operand = FloatTokens(x, for: self)
-      compute = { range, y in
-        withPanels { panels in
-          withUnsafePointer(to: panels) { operand.multiply($0, range, kernels, y, outFeatures) }
+    }
+
+    /// Computes some columns of `[tokens, outFeatures]`.
+    func compute(task: Int, _ y: UnsafeMutablePointer<Float>) {
+      let range = task * panelsPerTask..<min(panelCount, (task + 1) * panelsPerTask)
+      withUnsafePointer(to: panels) { panels in
+        switch operand {
+        case .float(let tokens, let kernels): tokens.multiply(panels, range, kernels, y, outFeatures)
+        case .rounded(let tokens, let kernels):
+          kernels.product(panels, range.lowerBound, range.upperBound, tokens.bytes, tokens.count, y, outFeatures)
         }
       }
     }
-    return FewTokenProduct(
-      outFeatures: outFeatures, panelsPerTask: max(1, Self.taskBytes / max(1, panelBytes)), compute: compute)
   }
 
   private static func fewTokenProducts(_ products: [FewTokenProduct], tokens: Int) -> [Matrix] {
-    var tasks: [(product: Int, panels: Range<Int>)] = []
-    var starts: [Int] = []
-    var size = 0
-    for (index, product) in products.enumerated() {
-      starts.append(size)
-      size += tokens * product.outFeatures
-      let count = ck_panel_count(product.outFeatures)
-      for first in stride(from: 0, to: count, by: product.panelsPerTask) {
-        tasks.append((index, first..<min(count, first + product.panelsPerTask)))
-      }
-    }
-    return withUnsafeTemporaryAllocation(of: Float.self, capacity: size) { results in
-      guard let base = results.baseAddress, size > 0 else {
-        return products.map { Matrix(rows: tokens, columns: $0.outFeatures) }
-      }
-      nonisolated(unsafe) let target = base
-      Parallel.forEach(tasks.count) { [tasks, starts] index in
-        let task = tasks[index]
-        products[task.product].compute(task.panels, target + starts[task.product])
-      }
-      return products.indices.map { index in
-        Matrix(rows: tokens, columns: products[index].outFeatures) {
-          _ = $0.update(fromContentsOf: UnsafeBufferPointer(start: base + starts[index], count: $0.count))
+    var targets: [UnsafeMutablePointer<Float>?] = []
+    return matrices(products.map(\.outFeatures)[...], tokens: tokens, &targets) { targets in
+      nonisolated(unsafe) let targets = targets
+      Parallel.forEach(products.reduce(0) { $0 + $1.taskCount }) { task in
+        var (index, task) = (0, task)
+        while task >= products[index].taskCount {
+          task -= products[index].taskCount
+          index += 1
         }
+        if let y = targets[index] { products[index].compute(task: task, y) }
       }
     }
+  }
+
+  /// Matrices of `tokens` rows that are written together.
+  private static func matrices(
+    _ widths: ArraySlice<Int>, tokens: Int, _ targets: inout [UnsafeMutablePointer<Float>?],
+    fill: ([UnsafeMutablePointer<Float>?]) -> Void
+  ) -> [Matrix] {
+    guard let width = widths.first else {
+      fill(targets)
+      return []
+    }
+    var others: [Matrix] = []
+    let first = Matrix(rows: tokens, columns: width) { y in
+      targets.append(y.baseAddress)
+      others = matrices(widths.dropFirst(), tokens: tokens, &targets, fill: fill)
+    }
+    return [first] + others
   }
 }
 

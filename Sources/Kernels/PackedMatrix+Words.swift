@@ -48,35 +48,29 @@ extension PackedMatrix {
     let identifier = kind.identifier
     let (lanes, panelCount) = (Int(ck_panel_rows), ck_panel_count(outFeatures))
     let groups = ck_group_count(inFeatures, groupSize)
-    let valueBytes = panelCount * groups * lanes * MemoryLayout<Float>.size
-    codes = TensorStorage.panels(byteCount: panelCount * ck_panel_code_bytes(identifier, inFeatures)) { packed in
-      let target = packed.assumingMemoryBound(to: UInt8.self).baseAddress
-      ck_zero_panel_padding(identifier, outFeatures, inFeatures, target)
-    }
-    scales = TensorStorage.panels(byteCount: valueBytes) { _ in }
-    zeroPoints = hasZeroPoints ? TensorStorage.panels(byteCount: valueBytes) { _ in } : nil
-    // Nobody else has these bytes yet.
-    nonisolated(unsafe) let packedScales = UnsafeMutableRawPointer(mutating: scales.bytes.baseAddress)
-    nonisolated(unsafe) let packedZeros = UnsafeMutableRawPointer(mutating: zeroPoints?.bytes.baseAddress)
+    let codeBytes = panelCount * ck_panel_code_bytes(identifier, inFeatures)
+    let count = outFeatures * groups
+    let floats = UnsafeMutableBufferPointer<Float>.allocate(capacity: hasZeroPoints ? 2 * count : count)
+    defer { floats.deallocate() }
+    nonisolated(unsafe) let scales = floats.baseAddress
     Parallel.forEachChunk(of: panelCount, size: 16) { panels in
       let rows = panels.lowerBound * lanes..<min(outFeatures, panels.upperBound * lanes)
-      withUnsafeTemporaryAllocation(of: Float.self, capacity: 2 * rows.count * groups) { values in
-        guard let scales = values.baseAddress, let packedScales else { return }
-        let zeros = scales + rows.count * groups
-        readGroups(rows, scales, hasZeroPoints ? zeros : nil)
-        for (values, packed) in [(scales, packedScales), (zeros, packedZeros)] {
-          guard let packed else { continue }
-          let target = packed.assumingMemoryBound(to: Float.self) + panels.lowerBound * groups * lanes
-          ck_pack_group_values(values, rows.count, groups, target)
-        }
-      }
+      guard let place = scales?.advanced(by: rows.lowerBound * groups) else { return }
+      readGroups(rows, place, hasZeroPoints ? place + count : nil)
     }
-    let packed = UnsafeMutableRawPointer(mutating: codes.bytes.baseAddress)
+    let values = GroupValues(
+      UnsafeBufferPointer(rebasing: floats[..<count]),
+      hasZeroPoints ? UnsafeBufferPointer(rebasing: floats[count...]) : nil, rows: outFeatures)
+    let memory = PanelMemory(capacity: codeBytes + values.byteCount, expected: codeBytes + values.byteCount)
+    values.pack(to: memory.base + codeBytes)
+    let packed = memory.base.assumingMemoryBound(to: UInt8.self)
+    ck_zero_panel_padding(identifier, outFeatures, inFeatures, packed)
+    (scaleKind, zeroKind) = (values.scaleKind, values.zeroKind)
+    storage = memory.storage(byteCount: codeBytes + values.byteCount)
     try write(
       WordWriter(
         kind: kind, inFeatures: inFeatures, flip: flip,
-        wordCount: outFeatures * inFeatures / ck_codes_per_word(identifier),
-        packed: packed?.assumingMemoryBound(to: UInt8.self)))
+        wordCount: outFeatures * inFeatures / ck_codes_per_word(identifier), packed: packed))
   }
 
   /// Writes the scales of some rows and, where there are some, zero points, `[rows, groups]`.

@@ -25,9 +25,10 @@ public struct PackedMatrix: Sendable {
   public let inFeatures: Int
   /// Consecutive input features that share a scale; the last group of a row may have fewer.
   public let groupSize: Int
-  let codes: TensorStorage
-  let scales: TensorStorage
-  let zeroPoints: TensorStorage?
+  /// Panels of codes, then of scales and zero points.
+  let storage: TensorStorage
+  let scaleKind: ck_value_kind
+  let zeroKind: ck_value_kind
   /// Gains of the columns of codes, where they have some.
   let columns: ColumnGains?
 
@@ -61,16 +62,17 @@ public struct PackedMatrix: Sendable {
     self.inFeatures = columns?.inFeatures ?? codes.shape[1]
     self.columns = columns
     self.groupSize = groupSize
-    self.codes = Self.packedCodes(kind, codes)
-    let pack = { (values: [Float]) in
-      TensorStorage.panels(
-        byteCount: ck_panel_count(outFeatures) * groups * Int(ck_panel_rows) * MemoryLayout<Float>.size
-      ) {
-        ck_pack_group_values(values, outFeatures, groups, $0.assumingMemoryBound(to: Float.self).baseAddress)
-      }
+    let codeBytes = ck_panel_count(outFeatures) * ck_panel_code_bytes(kind.identifier, codes.shape[1])
+    let pack = { (values: GroupValues) in
+      let memory = PanelMemory(capacity: codeBytes + values.byteCount, expected: codeBytes + values.byteCount)
+      Self.pack(codes, kind, to: memory.base)
+      values.pack(to: memory.base + codeBytes)
+      return (memory.storage(byteCount: codeBytes + values.byteCount), values.scaleKind, values.zeroKind)
     }
-    self.scales = pack(scales)
-    self.zeroPoints = zeroPoints.map(pack)
+    (storage, scaleKind, zeroKind) = scales.withUnsafeBufferPointer { scales in
+      guard let zeroPoints else { return pack(GroupValues(scales, nil, rows: outFeatures)) }
+      return zeroPoints.withUnsafeBufferPointer { pack(GroupValues(scales, $0, rows: outFeatures)) }
+    }
   }
 
   /// Packs row-major codes of one byte each; see ``init(_:codes:groupSize:scales:zeroPoints:columns:)``.
@@ -93,7 +95,7 @@ public struct PackedMatrix: Sendable {
       _ zeroPoints: UnsafeMutablePointer<Float>?
     ) -> Void
 
-  /// Packs rows as they are read, sixteen at a time and on all cores, so that nothing is held twice; see
+  /// Packs rows as they are read, sixteen at a time and on all cores, so that no codes are held twice; see
   /// ``init(_:codes:groupSize:scales:zeroPoints:columns:)``.
   public init(
     _ kind: Kind, outFeatures: Int, inFeatures: Int, groupSize: Int, hasZeroPoints: Bool, reading read: RowReader
@@ -106,35 +108,33 @@ public struct PackedMatrix: Sendable {
     columns = nil
     let (lanes, panelCount) = (Int(ck_panel_rows), ck_panel_count(outFeatures))
     let (groups, codeBytes) = (ck_group_count(inFeatures, groupSize), ck_panel_code_bytes(kind.identifier, inFeatures))
-    let valueBytes = panelCount * groups * lanes * MemoryLayout<Float>.size
-    codes = TensorStorage.panels(byteCount: panelCount * codeBytes) { _ in }
-    scales = TensorStorage.panels(byteCount: valueBytes) { _ in }
-    zeroPoints = hasZeroPoints ? TensorStorage.panels(byteCount: valueBytes) { _ in } : nil
-    // Nobody else has these bytes yet.
-    nonisolated(unsafe) let packedCodes = UnsafeMutableRawPointer(mutating: codes.bytes.baseAddress)
-    nonisolated(unsafe) let packedScales = UnsafeMutableRawPointer(mutating: scales.bytes.baseAddress)
-    nonisolated(unsafe) let packedZeros = UnsafeMutableRawPointer(mutating: zeroPoints?.bytes.baseAddress)
+    // Most scales are BF16 or F16 numbers and zero points whole, but nobody knows before all are read.
+    let most = panelCount * groups * lanes * MemoryLayout<Float>.size * (hasZeroPoints ? 2 : 1)
+    let memory = PanelMemory(
+      capacity: panelCount * codeBytes + most,
+      expected: panelCount * codeBytes + panelCount * groups * lanes * (hasZeroPoints ? 3 : 2))
     let identifier = kind.identifier
+    let count = outFeatures * groups
+    let floats = UnsafeMutableBufferPointer<Float>.allocate(capacity: hasZeroPoints ? 2 * count : count)
+    defer { floats.deallocate() }
+    nonisolated(unsafe) let scales = floats.baseAddress
     Parallel.forEach(panelCount) { panel in
       let rows = panel * lanes..<min(outFeatures, (panel + 1) * lanes)
       withUnsafeTemporaryAllocation(of: UInt8.self, capacity: rows.count * inFeatures) { codes in
-        withUnsafeTemporaryAllocation(of: Float.self, capacity: 2 * rows.count * groups) { values in
-          guard let codes = codes.baseAddress, let scales = values.baseAddress, let packedCodes, let packedScales else {
-            return
-          }
-          let zeros = scales + rows.count * groups
-          read(rows, codes, scales, hasZeroPoints ? zeros : nil)
-          let target = packedCodes + panel * codeBytes
-          ck_pack_codes(
-            identifier, codes, rows.count, inFeatures, 0, 1, target.assumingMemoryBound(to: UInt8.self))
-          for (values, packed) in [(scales, packedScales), (zeros, packedZeros)] {
-            guard let packed else { continue }
-            ck_pack_group_values(
-              values, rows.count, groups, packed.assumingMemoryBound(to: Float.self) + panel * groups * lanes)
-          }
-        }
+        guard let codes = codes.baseAddress, let scales else { return }
+        let place = scales + rows.lowerBound * groups
+        read(rows, codes, place, hasZeroPoints ? place + count : nil)
+        ck_pack_codes(
+          identifier, codes, rows.count, inFeatures, 0, 1,
+          (memory.base + panel * codeBytes).assumingMemoryBound(to: UInt8.self))
       }
     }
+    let values = GroupValues(
+      UnsafeBufferPointer(rebasing: floats[..<count]),
+      hasZeroPoints ? UnsafeBufferPointer(rebasing: floats[count...]) : nil, rows: outFeatures)
+    values.pack(to: memory.base + panelCount * codeBytes)
+    storage = memory.storage(byteCount: panelCount * codeBytes + values.byteCount)
+    (scaleKind, zeroKind) = (values.scaleKind, values.zeroKind)
   }
 
   /// Columns of codes: the input features, and further ones that read some of them again.
@@ -142,8 +142,7 @@ public struct PackedMatrix: Sendable {
 
   /// Bytes that the packed codes, scales, zero points and gains take.
   public var byteCount: Int {
-    codes.bytes.count + scales.bytes.count + (zeroPoints?.bytes.count ?? 0)
-      + (columns?.gains.count ?? 0) * MemoryLayout<Float>.size
+    storage.bytes.count + (columns?.gains.count ?? 0) * MemoryLayout<Float>.size
   }
 
   /// Some rows of weights.
@@ -177,32 +176,28 @@ public struct PackedMatrix: Sendable {
   }
 
   /// Groups of a row whose sums of activations the zero points need; none without zero points.
-  var zeroPointGroups: Int { zeroPoints == nil ? 0 : ck_group_count(codeColumns, groupSize) }
+  var zeroPointGroups: Int { zeroKind == ck_value_none ? 0 : ck_group_count(codeColumns, groupSize) }
 
-  private static func packedCodes(_ kind: Kind, _ codes: Tensor) -> TensorStorage {
+  private static func pack(_ codes: Tensor, _ kind: Kind, to target: UnsafeMutableRawPointer) {
     let (outFeatures, inFeatures) = (codes.shape[0], codes.shape[1])
-    let panelCount = ck_panel_count(outFeatures)
-    return TensorStorage.panels(byteCount: panelCount * ck_panel_code_bytes(kind.identifier, inFeatures)) { packed in
-      codes.withBytes { bytes in
-        precondition(kind != .float8E4M3 || !bytes.contains { $0 & 0x7F == 0x7F }, "a float8 code is NaN")
-        nonisolated(unsafe) let source = bytes.assumingMemoryBound(to: UInt8.self).baseAddress
-        nonisolated(unsafe) let target = packed.assumingMemoryBound(to: UInt8.self).baseAddress
-        Parallel.forEachChunk(of: panelCount, size: 16) { panels in
-          ck_pack_codes(
-            kind.identifier, source, outFeatures, inFeatures, panels.lowerBound, panels.upperBound, target)
-        }
+    codes.withBytes { bytes in
+      precondition(kind != .float8E4M3 || !bytes.contains { $0 & 0x7F == 0x7F }, "a float8 code is NaN")
+      nonisolated(unsafe) let source = bytes.assumingMemoryBound(to: UInt8.self).baseAddress
+      nonisolated(unsafe) let target = target.assumingMemoryBound(to: UInt8.self)
+      Parallel.forEachChunk(of: ck_panel_count(outFeatures), size: 16) { panels in
+        ck_pack_codes(kind.identifier, source, outFeatures, inFeatures, panels.lowerBound, panels.upperBound, target)
       }
     }
   }
 
   package func withPanels<Result>(_ body: (ck_panels) -> Result) -> Result {
     withExtendedLifetime(self) {
-      body(
+      let codes = storage.bytes.assumingMemoryBound(to: UInt8.self).baseAddress
+      let codeBytes = ck_panel_count(outFeatures) * ck_panel_code_bytes(kind.identifier, codeColumns)
+      return body(
         ck_panels(
-          kind: kind.identifier, out: outFeatures, in: codeColumns, group_size: groupSize,
-          codes: codes.bytes.assumingMemoryBound(to: UInt8.self).baseAddress,
-          scales: scales.bytes.assumingMemoryBound(to: Float.self).baseAddress,
-          zeros: zeroPoints?.bytes.assumingMemoryBound(to: Float.self).baseAddress))
+          kind: kind.identifier, out: outFeatures, in: codeColumns, group_size: groupSize, codes: codes,
+          values: codes?.advanced(by: codeBytes), scales: scaleKind, zeros: zeroKind))
     }
   }
 }

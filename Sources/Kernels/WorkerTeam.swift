@@ -12,9 +12,8 @@ final class WorkerTeam: Sendable {
 
   /// One loop at a time; written while nobody has joined one.
   private struct Job {
-    var count = 0
-    /// Threads that may join.
-    var helpers = 0
+    /// Into how many shares its tasks were dealt.
+    var shares = 0
     var body: UnsafePointer<@Sendable (Int) -> Void>?
   }
 
@@ -27,7 +26,9 @@ final class WorkerTeam: Sendable {
 
   private nonisolated(unsafe) let job: UnsafeMutablePointer<Job>
   private let state = Atomic<Int>(0)
-  private let next = Atomic<Int>(0)
+  private let tasks = TaskShares(capacity: 256)
+  /// How many threads have ever joined the present loop: none gets a share that another one had.
+  private let joiners = Atomic<Int>(0)
   private let sleepers = Atomic<Int>(0)
   private let alarm = DispatchSemaphore(value: 0)
   /// The thread whose loops go to the team, 0 if none; and whether it is in one.
@@ -77,12 +78,12 @@ final class WorkerTeam: Sendable {
     isBusy.store(true, ordering: .relaxed)
     withoutActuallyEscaping(body) { body in
       withUnsafePointer(to: body) { body in
-        job.pointee = Job(count: count, helpers: min(Parallel.threads, count) - 1, body: body)
-        next.store(0, ordering: .relaxed)
+        job.pointee = Job(shares: tasks.deal(count, to: min(Parallel.threads, count)), body: body)
+        joiners.store(0, ordering: .relaxed)
         _ = state.wrappingAdd(Self.number | Self.open, ordering: .sequentiallyConsistent)
         let asleep = sleepers.exchange(0, ordering: .sequentiallyConsistent)
         for _ in 0..<asleep { alarm.signal() }
-        claim()
+        claim(beginning: 0)
         _ = state.wrappingSubtract(Self.open, ordering: .sequentiallyConsistent)
         var looks = 0
         while state.load(ordering: .acquiring) & Self.joined != 0 {
@@ -94,16 +95,11 @@ final class WorkerTeam: Sendable {
     isBusy.store(false, ordering: .relaxed)
   }
 
-  /// Runs tasks of the present loop until none is left.
+  /// Runs tasks of the present loop until none is left, those of one share first.
   @inline(never)
-  private func claim() {
-    let (count, body) = (job.pointee.count, job.pointee.body)
-    guard let body else { return }
-    while true {
-      let task = next.wrappingAdd(1, ordering: .relaxed).oldValue
-      guard task < count else { return }
-      body.pointee(task)
-    }
+  private func claim(beginning share: Int) {
+    guard let body = job.pointee.body, share < job.pointee.shares else { return }
+    tasks.claim(job.pointee.shares, beginning: share, body.pointee)
   }
 
   /// A thread's whole life.
@@ -115,7 +111,7 @@ final class WorkerTeam: Sendable {
       if seen & Self.open != 0, seen / Self.number != last {
         let old = state.wrappingAdd(1, ordering: .acquiringAndReleasing).oldValue
         // It may have been closed since, or be another loop already.
-        if old & Self.open != 0, old & Self.joined < job.pointee.helpers { claim() }
+        if old & Self.open != 0 { claim(beginning: joiners.wrappingAdd(1, ordering: .relaxed).newValue) }
         last = old / Self.number
         _ = state.wrappingSubtract(1, ordering: .releasing)
         looks = 0

@@ -114,7 +114,9 @@ struct Bench: ParsableCommand {
           let weight = dense[$0 % 2]
           _ = tokens == 1 ? DenseRows(weight).product(x) : MatrixProduct.product(x, weight)
         })
-      report(contestants, medians: Self.medians(contestants, rounds: rounds), tokens: tokens)
+      // As in generation, where products follow each other.
+      let medians = Parallel.withAwakeThreads { Self.medians(contestants, rounds: rounds) }
+      report(contestants, medians: medians, tokens: tokens)
     }
   }
 

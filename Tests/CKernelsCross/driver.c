@@ -28,6 +28,34 @@ static float *random_floats(size_t count, float offset) {
   return values;
 }
 
+/// Rounds scales and zeros to two of the types they may be stored in, another two each time, and packs them.
+static uint8_t *pack_values(ck_panels *weights, float *scales, float *zeros) {
+  static int turn = 0;
+  static const ck_value_kind kinds[] = {ck_value_bf16, ck_value_f16, ck_value_int8, ck_value_f32};
+  size_t groups = ck_group_count(weights->in, weights->group_size), count = weights->out * groups;
+  float *arrays[] = {scales, zeros};
+  ck_value_kind found[] = {ck_value_none, ck_value_none};
+  for (int a = 0; a < 2; a++, turn++) {
+    if (!arrays[a]) continue;
+    ck_value_kind kind = kinds[a ? turn / 4 % 4 : turn % 4];
+    for (size_t i = 0; i < count; i++) {
+      uint16_t narrow;
+      float *value = &arrays[a][i];
+      if (kind == ck_value_int8) *value = rintf(*value);
+      if (kind == ck_value_bf16) ck_f32_to_bf16(value, &narrow, 1), ck_bf16_to_f32(&narrow, value, 1);
+      if (kind == ck_value_f16) ck_f32_to_f16(value, &narrow, 1), ck_f16_to_f32(&narrow, value, 1);
+    }
+    found[a] = ck_smallest_value_kind(arrays[a], count);
+  }
+  weights->scales = found[0];
+  weights->zeros = found[1];
+  size_t bytes = ck_value_bytes(found[0]) + ck_value_bytes(found[1]);
+  uint8_t *values = malloc(ck_panel_count(weights->out) * groups * ck_panel_rows * bytes);
+  ck_pack_group_values(scales, zeros, weights->out, groups, found[0], found[1], values);
+  weights->values = values;
+  return values;
+}
+
 static uint64_t fingerprints[ck_isa_count];
 static int failures = 0, comparisons = 0;
 
@@ -55,11 +83,9 @@ static void run_quantized(ck_code_kind kind, size_t out, size_t in, size_t group
     if (kind == ck_code_e4m3 && (codes[i] & 0x7f) == 0x7f) codes[i] ^= 1;
   }
   float *scales = random_floats(out * groups, 1.5f), *zeros = random_floats(out * groups, 7);
-  float *packed_scales = malloc(panels * groups * 64), *packed_zeros = malloc(panels * groups * 64);
   ck_pack_codes(kind, codes, out, in, 0, panels, packed);
-  ck_pack_group_values(scales, out, groups, packed_scales);
-  ck_pack_group_values(zeros, out, groups, packed_zeros);
-  ck_panels weights = {kind, out, in, group_size, packed, packed_scales, with_zeros ? packed_zeros : NULL};
+  ck_panels weights = {kind, out, in, group_size, packed, NULL, ck_value_none, ck_value_none};
+  uint8_t *values = pack_values(&weights, scales, with_zeros ? zeros : NULL);
 
   float *x = random_floats(tokens * in, 0), *packed_x = malloc(tokens * in * sizeof(float));
   float *y = malloc(tokens * out * sizeof(float)), *expected = malloc(tokens * out * sizeof(float));
@@ -90,7 +116,7 @@ static void run_quantized(ck_code_kind kind, size_t out, size_t in, size_t group
     kernels->product_many(&weights, panels / 2, panels, packed_x, tokens, y, out);
     compare(isa, "many tokens", y, expected, bound, tokens * out);
   }
-  void *all[] = {codes, packed, scales, zeros, packed_scales, packed_zeros, x, packed_x, y, expected, sums, bound, row};
+  void *all[] = {codes, packed, scales, zeros, values, x, packed_x, y, expected, sums, bound, row};
   for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
 }
 
@@ -136,11 +162,9 @@ static void run_integer(
     else codes[i] = group_size == 64 && random_bits() % 4001 ? (uint8_t)(bits % 63 - 31) : bits;
   }
   float *scales = random_floats(out * groups, 1.5f), *zeros = random_floats(out * groups, 7);
-  float *packed_scales = malloc(panels * groups * 64), *packed_zeros = malloc(panels * groups * 64);
   ck_pack_codes(kind, codes, out, in, 0, panels, packed);
-  ck_pack_group_values(scales, out, groups, packed_scales);
-  ck_pack_group_values(zeros, out, groups, packed_zeros);
-  ck_panels weights = {kind, out, in, group_size, packed, packed_scales, with_zeros ? packed_zeros : NULL};
+  ck_panels weights = {kind, out, in, group_size, packed, NULL, ck_value_none, ck_value_none};
+  uint8_t *values = pack_values(&weights, scales, with_zeros ? zeros : NULL);
   float *x = random_floats(tokens * in, 0);
   for (size_t i = 0; i < tokens * in; i++) {
     if (extreme) x[i] = extreme % 2 ? -3.5f : 3.5f;
@@ -173,7 +197,7 @@ static void run_integer(
             kernels->name, kind, out, in, group_size, tokens, i, target[i], expected[i]);
     }
   }
-  void *all[] = {codes, packed, scales, zeros, packed_scales, packed_zeros, x, y, expected, rounded};
+  void *all[] = {codes, packed, scales, zeros, values, x, y, expected, rounded};
   for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
 }
 

@@ -60,9 +60,9 @@ import Testing
   }
 
   @Test func `bytes are counted with the padding of the last panel`() {
-    // Two panels of 16 rows and a block of 32 columns; two groups a row.
+    // Two panels of 16 rows and a block of 32 columns; two groups a row, with scales in 4 bytes and zero points in one.
     let weight = QuantizedCase(.uint4, 17, 3, groupSize: 2, hasZeroPoints: true).packed
-    #expect(weight.byteCount == 2 * 16 * 32 / 2 + 2 * (2 * 16 * 2 * 4))
+    #expect(weight.byteCount == 2 * 16 * 32 / 2 + 2 * 16 * 2 * (4 + 1))
     #expect(QuantizedCase(.int8, 16, 33, groupSize: 33, hasZeroPoints: false).packed.byteCount == 16 * 64 + 16 * 4)
     let float8 = QuantizedCase(.float8E4M3, 16, 3, groupSize: 3, hasZeroPoints: false).packed
     #expect(float8.byteCount == 16 * 3 + 16 * 4)

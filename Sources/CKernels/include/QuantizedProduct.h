@@ -10,7 +10,9 @@
 //   int8          panel = ⌈in / 32⌉ × 512 bytes, filled up likewise. Every 64 bytes hold sixteen rows at four
 //                 consecutive k: byte 4·r + b is the two's complement code of lane r at k + b.
 //   float8 E4M3   panel = in × 16 bytes. Byte 16·k + r is the code of lane r at k (never 0x7f or 0xff, the NaN codes).
-//   scales, zeros panel = ⌈in / group_size⌉ × 16 float32. Element 16·g + r belongs to lane r and group g.
+//   values        panel = ⌈in / group_size⌉ × (16 scales, then 16 zeros if there are some): number r of group g's
+//                 belongs to lane r. All scales of a weight are stored alike and all its zeros: in the smallest of the
+//                 types of `ck_value_kind` that holds every one of them exactly.
 //
 // A panel's rows are the lanes of a vector: no horizontal sums, and scales apply lane by lane. Four consecutive k of
 // a row in one 32-bit word are what dot products of bytes take (IntegerProduct.h); masks and shifts of the word give
@@ -41,7 +43,17 @@ typedef enum {
   ck_code_e4m3 = 2,
 } ck_code_kind;
 
-/// Packed weights; the pointers are borrowed and need no alignment beyond that of their elements.
+/// How a scale or zero is stored.
+typedef enum {
+  /// Not at all: all are 0.
+  ck_value_none = 0,
+  ck_value_int8 = 1,
+  ck_value_bf16 = 2,
+  ck_value_f16 = 3,
+  ck_value_f32 = 4,
+} ck_value_kind;
+
+/// Packed weights; the pointers are borrowed and need no alignment.
 typedef struct {
   ck_code_kind kind;
   size_t out;
@@ -49,9 +61,9 @@ typedef struct {
   /// At least 1; may exceed `in`.
   size_t group_size;
   const uint8_t *codes;
-  const float *scales;
-  /// NULL where every zero is 0.
-  const float *zeros;
+  const uint8_t *values;
+  ck_value_kind scales;
+  ck_value_kind zeros;
 } ck_panels;
 
 /// Number of panels of `out` rows.
@@ -68,8 +80,15 @@ size_t ck_depth_block_count(size_t in);
 void ck_pack_codes(
     ck_code_kind kind, const uint8_t *codes, size_t out, size_t in, size_t first_panel, size_t last_panel,
     uint8_t *packed);
-/// Packs row-major scales or zeros [out, groups] into `ck_panel_count(out)` × groups × 16 floats.
-void ck_pack_group_values(const float *values, size_t out, size_t groups, float *packed);
+/// The smallest type that holds all values, in every bit; none where there are none.
+ck_value_kind ck_smallest_value_kind(const float *values, size_t count);
+/// Bytes of a value.
+size_t ck_value_bytes(ck_value_kind kind);
+/// Packs row-major scales and zeros [out, groups] into `ck_panel_count(out)` × groups × 16 × the bytes of both; `zeros`
+/// may be NULL where their kind is none.
+void ck_pack_group_values(
+    const float *scales, const float *zeros, size_t out, size_t groups, ck_value_kind scale_kind,
+    ck_value_kind zero_kind, uint8_t *packed);
 /// Writes rows `first_row ..< last_row` of Ŵ as floats [last_row − first_row, in].
 void ck_dequantize_rows(const ck_panels *weights, size_t first_row, size_t last_row, float *rows);
 /// Sums of x[in] over each group, as `product_one` needs them for weights with zeros.
