@@ -15,8 +15,10 @@ public enum ClipSearch {
   /// phase moves with it), lower the KL divergence of the pocket models by 3 %.
   static let shrinks: [Float] = [1] + (24...42).reversed().filter { $0 != 40 }.map { Float($0) / 40 }
 
-  /// Every other one. With moments of pairs, which cost the most, the others are tried beside the best of these; where
-  /// rounding feeds errors back and scales are fitted to the codes, they do not pay.
+  /// Every other one.
+  ///
+  /// With moments of pairs, which cost the most, the others are tried beside the best of these; where rounding feeds
+  /// errors back and scales are fitted to the codes, they do not pay.
   static let coarseShrinks: [Float] = [1] + (12...21).reversed().filter { $0 != 20 }.map { Float($0) / 20 }
 
   /// Those of them that are tried for four bits and more where rounding feeds errors back: less is hardly ever best there.
