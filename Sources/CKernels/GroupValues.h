@@ -18,28 +18,23 @@ CK_INLINE size_t group_bytes(const ck_panels *weights) {
 
 /// Sixteen values that lie side by side.
 CK_INLINE void load_values(ck_value_kind kind, const uint8_t *address, floats *values) {
-  signed_bytes integers;
-  shorts high;
-  halves narrow;
-  switch (kind) {
-    case ck_value_none:
-      *values = 0;
-      break;
-    case ck_value_int8:
-      CK_LOAD(integers, address);
-      *values = __builtin_convertvector(integers, floats);
-      break;
-    case ck_value_bf16:
-      CK_LOAD(high, address);
-      *values = (floats)(__builtin_convertvector(high, words) << 16);
-      break;
-    case ck_value_f16:
-      CK_LOAD(narrow, address);
-      *values = __builtin_convertvector(narrow, floats);
-      break;
-    case ck_value_f32:
-      CK_LOAD(*values, address);
-      break;
+  // The most usual first; a jump table would cost a group of 32 a tenth of its time.
+  if (kind == ck_value_bf16) {
+    shorts high;
+    CK_LOAD(high, address);
+    *values = (floats)(__builtin_convertvector(high, words) << 16);
+  } else if (kind == ck_value_f16) {
+    halves narrow;
+    CK_LOAD(narrow, address);
+    *values = __builtin_convertvector(narrow, floats);
+  } else if (kind == ck_value_int8) {
+    signed_bytes integers;
+    CK_LOAD(integers, address);
+    *values = __builtin_convertvector(integers, floats);
+  } else if (kind == ck_value_f32) {
+    CK_LOAD(*values, address);
+  } else {
+    *values = 0;
   }
 }
 
@@ -55,7 +50,8 @@ CK_INLINE void load_zeros(const ck_panels *weights, const uint8_t *address, floa
 
 /// Asks for the values of the group that comes `groups` later.
 CK_INLINE void prefetch_values(const uint8_t *address, size_t bytes, size_t groups) {
-  for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(address + groups * bytes + i);
+  __builtin_prefetch(address + groups * bytes);
+  if (bytes > 64) __builtin_prefetch(address + groups * bytes + 64);
 }
 
 #endif

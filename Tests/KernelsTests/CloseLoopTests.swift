@@ -1,4 +1,5 @@
 import Kernels
+import Synchronization
 import Tensors
 import TestSupport
 import Testing
@@ -44,6 +45,30 @@ import Testing
         #expect(sum == (0..<count).reduce(0) { $0 + $1 * $1 + round })
       }
     }
+  }
+
+  @Test func `threads that are done take over what slow ones have left, and nothing is done twice`() {
+    let before = Parallel.threads
+    defer { Parallel.threads = before }
+    for threads in [2, 5, 16] {
+      Parallel.threads = threads
+      for slow in [0, 150, 299] {
+        let runs = (0..<300).map { _ in Counter() }
+        let sum: [Int] = Parallel.withAwakeThreads {
+          Parallel.map(runs.count) { task in
+            runs[task].value.wrappingAdd(1, ordering: .relaxed)
+            // What the slow one's thread has left is taken by others.
+            return (0..<(task == slow ? 2_000_000 : 100)).reduce(task) { $0 &* 31 &+ $1 }
+          }
+        }
+        #expect(sum.count == 300)
+        #expect(runs.allSatisfy { $0.value.load(ordering: .relaxed) == 1 })
+      }
+    }
+  }
+
+  private final class Counter: Sendable {
+    let value = Atomic<Int>(0)
   }
 
   @Test func `loops within loops and other callers are as ever, and errors pass`() {
