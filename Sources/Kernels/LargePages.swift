@@ -11,16 +11,16 @@
 /// A system clears memory before it gives it, in large pages five times as fast as in pages of 4 KiB, and what reads it
 /// all once, as a product of one row does, spends half its time on finding small pages (measured on a virtual machine:
 /// 15.5 → 28.5 GB/s on a core). Memory that was in use before keeps its small pages, so it is mapped for this purpose.
-public final class LargePages: Sendable {
+final class LargePages: Sendable {
   /// The size of such a page.
-  public static let pageSize = 2 << 20
+  static let pageSize = 2 << 20
   /// The memory; valid as long as this object lives.
-  public nonisolated(unsafe) let bytes: UnsafeMutableRawBufferPointer
+  nonisolated(unsafe) let bytes: UnsafeMutableRawBufferPointer
   private nonisolated(unsafe) let region: UnsafeMutableRawPointer
   private let mapped: Int
 
   /// So many bytes; `nil` where the system has no memory of this kind to give.
-  public init?(byteCount: Int) {
+  init?(byteCount: Int) {
     mapped = byteCount + Self.pageSize
     let flags = MAP_PRIVATE | MAP_ANONYMOUS
     guard byteCount > 0, let region = mmap(nil, mapped, PROT_READ | PROT_WRITE, flags, -1, 0), region != MAP_FAILED
