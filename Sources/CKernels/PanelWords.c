@@ -13,7 +13,8 @@ void ck_zero_panel_padding(ck_code_kind kind, size_t out, size_t in, uint8_t *pa
   size_t panels = ck_panel_count(out), panel_bytes = ck_panel_code_bytes(kind, in);
   size_t filled = in / ck_codes_per_word(kind) * 64;
   if (filled < panel_bytes)
-    for (size_t panel = 0; panel < panels; panel++) memset(packed + panel * panel_bytes + filled, 0, panel_bytes - filled);
+    for (size_t panel = 0; panel < panels; panel++)
+      memset(packed + panel * panel_bytes + filled, 0, panel_bytes - filled);
   if (out % ck_panel_rows) memset(packed + (panels - 1) * panel_bytes, 0, panel_bytes);
 }
 
@@ -41,8 +42,10 @@ CK_INLINE void pack_word(ck_code_kind kind, uint32_t word, size_t k, size_t lane
 
 /// Four words of four lanes each: rows become columns.
 CK_INLINE void transpose(quad rows[4]) {
-  quad a = __builtin_shufflevector(rows[0], rows[1], 0, 4, 1, 5), b = __builtin_shufflevector(rows[2], rows[3], 0, 4, 1, 5);
-  quad c = __builtin_shufflevector(rows[0], rows[1], 2, 6, 3, 7), d = __builtin_shufflevector(rows[2], rows[3], 2, 6, 3, 7);
+  quad a = __builtin_shufflevector(rows[0], rows[1], 0, 4, 1, 5);
+  quad b = __builtin_shufflevector(rows[2], rows[3], 0, 4, 1, 5);
+  quad c = __builtin_shufflevector(rows[0], rows[1], 2, 6, 3, 7);
+  quad d = __builtin_shufflevector(rows[2], rows[3], 2, 6, 3, 7);
   rows[0] = __builtin_shufflevector(a, b, 0, 1, 4, 5);
   rows[1] = __builtin_shufflevector(a, b, 2, 3, 6, 7);
   rows[2] = __builtin_shufflevector(c, d, 0, 1, 4, 5);

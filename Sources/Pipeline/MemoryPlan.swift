@@ -104,8 +104,9 @@ private struct MemoryEstimate {
     let base = 96 << 20
     // Codes, a byte each, the words they are packed into, and what waits to be compressed.
     let writing = largestLinear * 2 + (64 << 20)
-    // The digest and the copy of a kept tensor pass all of its mapped pages.
-    guard calibrates else { return base + max(writing, largestTensor) }
+    // The digest and the copy of a kept tensor pass all of its mapped pages; without calibration both go on at once, and
+    // frames wait for the disk.
+    guard calibrates else { return base + max(writing, largestTensor) + largestTensor + (64 << 20) }
     let rows = max(plan.chunkRows, window)
     // A chunk and its norm, what attention or the feed-forward makes of it, and the sums of experts.
     let activations = (rows * (4 * hidden + 2 * widest) + heads * 128 * window) * 4

@@ -236,30 +236,33 @@ public struct QuantizationRun: Sendable {
     do {
       progress(ProgressEvent("digest", done: 0, of: 1, "reading \(model.checkpoint.name)"))
       // Damage is found now, while the bytes come by, not after hours, when the last layer is reached.
-      let digest = try model.checkpoint.contentDigest { name, tensor in
+      let source = SourceDigest(model.checkpoint) { [model] name, tensor in
         try LayerPass.requireFinite(tensor, name, of: model)
         try Interruption.check("stopped while reading \(model.checkpoint.name); continue with --resume")
       }
-      clock.finish("read and digest")
+      defer { source.cancel() }
+      // Calibration reads layers in no order of tensors, and what an earlier run left must be this run's.
+      let identity = texts != nil || request.resumes ? fingerprint(try source.value()) : nil
+      if identity != nil { clock.finish("read and digest") }
       let members = try sideFiles()
       let output = ArtifactPlan(members: members, tensors: plan.tensors)
-      let identity = fingerprint(digest)
       let isFolder = request.output.hasSuffix("/")
       let path = isFolder ? String(request.output.dropLast()) : request.output
       // A run that was stopped before it wrote anything left nothing to continue: it begins.
-      let resumes = request.resumes && Self.hasJournal(path) && !Self.isLaterTry(path, than: identity)
-      if isFolder {
-        let writer =
-          resumes
-          ? try FolderWriter.resume(path: path, plan: output, fingerprint: identity)
-          : try FolderWriter(path: path, plan: output, fingerprint: identity)
-        return try write(to: writer, digest: digest, clock: &clock, progress: progress)
+      if let identity, request.resumes, Self.hasJournal(path), !Self.isLaterTry(path, than: identity) {
+        if isFolder {
+          let writer = try FolderWriter.resume(path: path, plan: output, fingerprint: identity)
+          return try write(to: writer, isIdentified: true, source, clock: &clock, progress: progress)
+        }
+        let writer = try ArtifactWriter.resume(path: path, plan: output, fingerprint: identity)
+        return try write(to: writer, isIdentified: true, source, clock: &clock, progress: progress)
       }
-      let writer =
-        resumes
-        ? try ArtifactWriter.resume(path: path, plan: output, fingerprint: identity)
-        : try ArtifactWriter(path: path, plan: output, fingerprint: identity)
-      return try write(to: writer, digest: digest, clock: &clock, progress: progress)
+      if isFolder {
+        let writer = try FolderWriter(path: path, plan: output)
+        return try write(to: writer, isIdentified: false, source, clock: &clock, progress: progress)
+      }
+      let writer = try ArtifactWriter(path: path, plan: output)
+      return try write(to: writer, isIdentified: false, source, clock: &clock, progress: progress)
     } catch { throw PipelineError.wrapping(error) }
   }
 
@@ -316,13 +319,49 @@ public struct QuantizationRun: Sendable {
   }
 
   private func write<Writer: CheckpointWriter & ~Copyable>(
-    to writer: consuming Writer, digest: String, clock: inout StageClock, progress: ProgressHandler
+    to writer: consuming Writer, isIdentified: Bool, _ source: SourceDigest, clock: inout StageClock,
+    progress: ProgressHandler
   ) throws -> Outcome {
+    var isIdentified = isIdentified
+    let outcomes: [UnitOutcome]
+    do {
+      outcomes = try writeUnits(to: &writer, &isIdentified, source, progress: progress)
+      if !isIdentified { try writer.identify(fingerprint: fingerprint(try source.value())) }
+      isIdentified = true
+    } catch {
+      // Nothing could continue it.
+      if isIdentified { throw error }
+      try writer.discard()
+      throw error
+    }
+    clock.finish("quantize and write")
+    let summary = try writer.finish()
+    clock.finish("finish the file")
+    return Outcome(
+      summary: summary, folds: outcomes.flatMap(\.reportedFolds), experts: experts(outcomes),
+      ledger: try plan.ledger(model, folded: Set(outcomes.flatMap(\.folded))), calibration: calibration,
+      sourceDigest: try source.value(), stages: clock.stages,
+      warnings: remarks + fewestBitsRemark + Self.unsettled(outcomes), recipe: recordedRecipe, convergence: convergence,
+      survey: survey, fewestBits: fewestBits)
+  }
+
+  /// Makes and writes all units of the plan that are not written yet.
+  ///
+  /// - Parameter isIdentified: whether the writer knows whose run it is: from when the digest is known.
+  private func writeUnits<Writer: CheckpointWriter & ~Copyable>(
+    to writer: inout Writer, _ isIdentified: inout Bool, _ source: SourceDigest, progress: ProgressHandler
+  ) throws -> [UnitOutcome] {
+    var outcomes = writer.notes.map { UnitOutcome($0) }
+    let finished = outcomes.count
+    func identify(_ writer: inout Writer) throws {
+      guard !isIdentified, let digest = try source.known else { return }
+      try writer.identify(fingerprint: fingerprint(digest))
+      isIdentified = true
+    }
+    try identify(&writer)
     let pass = try LayerPass(
       model: model, plan: plan, texts: texts, memory: memory, spillFolder: spillFolder,
       quota: request.recipe.expertTokens)
-    var outcomes = writer.notes.map { UnitOutcome($0) }
-    let finished = outcomes.count
     for (index, unit) in plan.units.enumerated() {
       try Interruption.check("stopped before \(unit.title); continue with --resume")
       progress(
@@ -334,6 +373,7 @@ public struct QuantizationRun: Sendable {
         if unit.layer.map({ $0 < lastSearchedLayer }) ?? false { try pass.skip(unit) }
         continue
       }
+      if !isIdentified { try source.require(unit.sources(in: model)) }
       let outcome = try pass.run(unit) { step in
         // A layer with hundreds of experts takes long; say how far it is.
         guard unit.steps.count > 64, step % 48 == 47 else { return }
@@ -346,15 +386,9 @@ public struct QuantizationRun: Sendable {
       }
       outcomes.append(outcome)
       try writer.checkpoint(note: outcome.json)
+      try identify(&writer)
     }
-    clock.finish("quantize and write")
-    let summary = try writer.finish()
-    clock.finish("finish the file")
-    return Outcome(
-      summary: summary, folds: outcomes.flatMap(\.reportedFolds), experts: experts(outcomes),
-      ledger: try plan.ledger(model, folded: Set(outcomes.flatMap(\.folded))), calibration: calibration,
-      sourceDigest: digest, stages: clock.stages, warnings: remarks + fewestBitsRemark + Self.unsettled(outcomes),
-      recipe: recordedRecipe, convergence: convergence, survey: survey, fewestBits: fewestBits)
+    return outcomes
   }
 
   private var fewestBitsRemark: [String] {

@@ -20,18 +20,8 @@ public final class TensorStorage: Sendable {
   /// Gives back the memory of a mapped file's pages; they are read again when touched.
   public func discardPages() { discard?() }
 
-  /// From here on bytes have large pages of their own: the system would have to clear as many small ones each time.
-  private static let large = 32 << 20
-
   /// Fresh bytes, aligned to 64, filled by the closure.
   public init(byteCount: Int, fill: (UnsafeMutableRawBufferPointer) throws -> Void) rethrows {
-    if byteCount >= Self.large, let pages = LargePages(byteCount: byteCount) {
-      try fill(pages.bytes)
-      bytes = UnsafeRawBufferPointer(pages.bytes)
-      release = { withExtendedLifetime(pages) {} }
-      discard = nil
-      return
-    }
     let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: byteCount, alignment: 64)
     do { try fill(buffer) } catch {
       buffer.deallocate()

@@ -38,6 +38,10 @@ import Testing
       #expect(packed.kind == codes.packed().kind && packed.byteCount == codes.packed().byteCount)
       let x = Matrix(rows: 2, columns: columns, values: (0..<2 * columns).map { Float($0 % 13) - 6 })
       #expect(packed.product(x) == codes.packed().product(x), sourceLocation: sourceLocation)
+      let streamed = try #require(
+        try quantization.packed(linear.name, outFeatures: rows, inFeatures: columns, from: linear.source, file: "m"),
+        sourceLocation: sourceLocation)
+      #expect(streamed.product(x) == packed.product(x), sourceLocation: sourceLocation)
       #expect(codes.quantization == quantization.scheme(of: linear.name)?.weights, sourceLocation: sourceLocation)
     }
   }

@@ -9,7 +9,7 @@ public struct ArtifactWriter: ~Copyable, CheckpointWriter {
   private let layout: ArtifactLayout
   private let file: FileDescriptor
   private var frames: FrameWriter
-  private var journal: Journal
+  private var journal: RunJournal
   private var journaledFrames: Int
   /// The index in the plan of the tensor that is to be written next.
   public private(set) var nextTensor: Int
@@ -23,14 +23,28 @@ public struct ArtifactWriter: ~Copyable, CheckpointWriter {
   ///   - plan: everything but the tensors' bytes.
   ///   - fingerprint: tells this run from others: whoever resumes must give the same.
   public init(path: String, plan: ArtifactPlan, fingerprint: String) throws(CheckpointError) {
-    let layout = try Self.layout(plan, path: path)
+    self = try Self.begun(path, plan, fingerprint)
+  }
+
+  /// Begins an artifact that cannot be resumed before ``identify(fingerprint:)``; a partial one of the same path is lost.
+  public init(path: String, plan: ArtifactPlan) throws(CheckpointError) { self = try Self.begun(path, plan, nil) }
+
+  private static func begun(
+    _ path: String, _ plan: ArtifactPlan, _ fingerprint: String?
+  ) throws(CheckpointError) -> ArtifactWriter {
+    let layout = try layout(plan, path: path)
     let file = try FileDescriptor(writing: path + ".partial", isNew: true)
     // The old journal goes before what it speaks of.
-    let journal = try Journal(path: path + ".journal", owner: Self.owner(fingerprint, layout))
+    try Journal.remove(path + ".journal")
     try file.empty()
     var frames = FrameWriter(file: file, layout: layout)
     try frames.append(Tensor(.uint8, [layout.head.count], bytes: layout.head))
-    self.init(path: path, layout: layout, file: file, frames: frames, journal: journal, checkpoints: [])
+    // A file that cannot be written is found before the work.
+    try frames.output.finish()
+    var writer = ArtifactWriter(
+      path: path, layout: layout, file: file, frames: frames, journal: nil, checkpoints: [])
+    if let fingerprint { try writer.identify(fingerprint: fingerprint) }
+    return writer
   }
 
   /// Continues an artifact that an interrupted run with the same path, plan and fingerprint has left.
@@ -63,14 +77,14 @@ public struct ArtifactWriter: ~Copyable, CheckpointWriter {
   }
 
   private init(
-    path: String, layout: ArtifactLayout, file: FileDescriptor, frames: FrameWriter, journal: Journal,
+    path: String, layout: ArtifactLayout, file: FileDescriptor, frames: FrameWriter, journal: Journal?,
     checkpoints: [Journal.Checkpoint]
   ) {
     self.path = path
     self.layout = layout
     self.file = file
     self.frames = frames
-    self.journal = journal
+    self.journal = RunJournal(journal)
     journaledFrames = checkpoints.isEmpty ? 0 : frames.entries.count
     nextTensor = checkpoints.last?.tensors ?? 0
     notes = checkpoints.map(\.note)
@@ -95,16 +109,23 @@ public struct ArtifactWriter: ~Copyable, CheckpointWriter {
     nextTensor += 1
   }
 
-  /// Makes all that was written so far outlast a crash, and notes that it is finished.
+  /// Says which run this is: until then nothing of it can be resumed; what was finished is noted now.
+  ///
+  /// - Precondition: it was not said before.
+  public mutating func identify(fingerprint: String) throws(CheckpointError) {
+    try journal.begin(
+      try Journal(path: path + ".journal", owner: Self.owner(fingerprint, layout)), frames.output)
+  }
+
+  /// Makes all that was written so far outlast a crash, and notes that it is finished; the disk does so meanwhile.
   ///
   /// - Precondition: the last tensor written ends a group.
   public mutating func checkpoint(note: JSONValue) throws(CheckpointError) {
     precondition(layout.plan.isBetweenGroups(nextTensor) && frames.isBetweenFrames, "a checkpoint within a group")
-    try file.synchronize()
-    try journal.append(
-      Journal.Checkpoint(
-        tensors: nextTensor, byteCount: frames.fileOffset,
-        frames: frames.entries[journaledFrames...].map(\.compressedSize), note: note))
+    let checkpoint = Journal.Checkpoint(
+      tensors: nextTensor, byteCount: frames.fileOffset,
+      frames: frames.entries[journaledFrames...].map(\.compressedSize), note: note)
+    try journal.append(checkpoint, frames.output)
     journaledFrames = frames.entries.count
     notes.append(note)
   }
@@ -132,6 +153,8 @@ public struct ArtifactWriter: ~Copyable, CheckpointWriter {
 
   /// Gives up, and removes what was written.
   public consuming func discard() throws(CheckpointError) {
+    // Whatever became of what is still being written.
+    _ = try? frames.output.finish()
     try FileSystem.remove(path + ".journal")
     try FileSystem.remove(path + ".partial")
   }

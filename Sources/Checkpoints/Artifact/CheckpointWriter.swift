@@ -14,7 +14,12 @@ public protocol CheckpointWriter: ~Copyable {
   /// - Precondition: name, type and shape are those that the plan has next.
   mutating func write(_ tensor: Tensor, named name: String) throws(CheckpointError)
 
-  /// Makes all that was written so far outlast a crash, and notes that it is finished.
+  /// Says which run this is: until then nothing of it can be resumed; what was finished is noted now.
+  ///
+  /// - Parameter fingerprint: tells this run from others: whoever resumes must give the same.
+  mutating func identify(fingerprint: String) throws(CheckpointError)
+
+  /// Makes all that was written so far outlast a crash, and notes that it is finished; the disk does so meanwhile.
   ///
   /// - Precondition: the last tensor written ends a group.
   /// - Parameter note: comes back in ``notes`` when the run is resumed.

@@ -102,6 +102,22 @@ final class FileDescriptor: Sendable {
     try result.get()
   }
 
+  /// Lets the system read a range ahead, without waiting for it.
+  func beginReading(_ range: Range<Int>) {
+    #if !canImport(Darwin)
+      posix_fadvise(number, off_t(range.lowerBound), off_t(range.count), POSIX_FADV_WILLNEED)
+    #endif
+  }
+
+  /// Lets the disk begin with a range, without waiting for it; not worth a call for little.
+  func beginWriting(_ range: Range<Int>) {
+    #if !canImport(Darwin)
+      guard range.count >= 4 << 20 else { return }
+      // That the bytes are not needed makes Linux write them at once. A wish: whoever needs to know synchronizes.
+      posix_fadvise(number, off_t(range.lowerBound), off_t(range.count), POSIX_FADV_DONTNEED)
+    #endif
+  }
+
   /// Cuts the file to a size.
   func truncate(to byteCount: Int) throws(CheckpointError) {
     guard ftruncate(number, off_t(byteCount)) == 0 else { throw failure("write") }

@@ -12,7 +12,8 @@ public struct FolderWriter: ~Copyable, CheckpointWriter {
   private var hasher: StreamHasher
   /// Bytes of `model.safetensors` so far.
   private var byteCount: Int
-  private var journal: Journal
+  private let output: OutputLane
+  private var journal: RunJournal
   /// The index in the plan of the tensor that is to be written next.
   public private(set) var nextTensor: Int
   /// What the finished checkpoints noted, those of an interrupted run first.
@@ -25,15 +26,26 @@ public struct FolderWriter: ~Copyable, CheckpointWriter {
   ///   - plan: everything but the tensors' bytes.
   ///   - fingerprint: tells this run from others: whoever resumes must give the same.
   public init(path: String, plan: ArtifactPlan, fingerprint: String) throws(CheckpointError) {
-    let layout = try Self.layout(plan, path: path)
+    self = try Self.begun(path, plan, fingerprint)
+  }
+
+  /// Begins a folder that cannot be resumed before ``identify(fingerprint:)``; a partial one of the same path is lost.
+  public init(path: String, plan: ArtifactPlan) throws(CheckpointError) { self = try Self.begun(path, plan, nil) }
+
+  private static func begun(
+    _ path: String, _ plan: ArtifactPlan, _ fingerprint: String?
+  ) throws(CheckpointError) -> FolderWriter {
+    let layout = try layout(plan, path: path)
+    // The old journal goes before what it speaks of.
+    try Journal.remove(path + ".journal")
     let partial = path + ".partial"
-    if FileSystem.isEntry(partial) { try Self.foundation(partial, "remove") { try $0.removeItem(atPath: partial) } }
-    try Self.makeFolder(partial)
+    if FileSystem.isEntry(partial) { try foundation(partial, "remove") { try $0.removeItem(atPath: partial) } }
+    try makeFolder(partial)
     let weights = try FileDescriptor(writing: partial + "/" + MemberName.weights, isNew: true)
-    let journal = try Journal(path: path + ".journal", owner: Self.owner(fingerprint, layout))
-    var writer = FolderWriter(path: path, layout: layout, weights: weights, journal: journal, checkpoints: [])
+    var writer = FolderWriter(path: path, layout: layout, weights: weights, journal: nil, checkpoints: [])
     try writer.writeHead()
-    self = writer
+    if let fingerprint { try writer.identify(fingerprint: fingerprint) }
+    return writer
   }
 
   /// Continues a folder that an interrupted run with the same path, plan and fingerprint has left.
@@ -58,12 +70,13 @@ public struct FolderWriter: ~Copyable, CheckpointWriter {
   }
 
   private init(
-    path: String, layout: ArtifactLayout, weights: FileDescriptor, journal: Journal, checkpoints: [Journal.Checkpoint]
+    path: String, layout: ArtifactLayout, weights: FileDescriptor, journal: Journal?, checkpoints: [Journal.Checkpoint]
   ) {
     self.path = path
     self.layout = layout
     self.weights = weights
-    self.journal = journal
+    output = OutputLane(weights)
+    self.journal = RunJournal(journal)
     hasher = StreamHasher(members: layout.members, tensors: layout.tensors)
     byteCount = 0
     nextTensor = checkpoints.last?.tensors ?? 0
@@ -156,22 +169,27 @@ public struct FolderWriter: ~Copyable, CheckpointWriter {
   /// - Precondition: name, type and shape are those that the plan has next.
   public mutating func write(_ tensor: Tensor, named name: String) throws(CheckpointError) {
     layout.plan.require(tensor, named: name, at: nextTensor)
-    let result = tensor.withBytes { bytes in
-      Result { () throws(CheckpointError) in try weights.write(bytes, at: byteCount) }
-    }
-    try result.get()
+    try output.write(tensor, at: byteCount)
     hasher.append(tensor, at: layout.tensors[nextTensor].lowerBound)
     byteCount += tensor.byteCount
     nextTensor += 1
   }
 
-  /// Makes all that was written so far outlast a crash, and notes that it is finished.
+  /// Says which run this is: until then nothing of it can be resumed; what was finished is noted now.
+  ///
+  /// - Precondition: it was not said before.
+  public mutating func identify(fingerprint: String) throws(CheckpointError) {
+    try journal.begin(
+      try Journal(path: path + ".journal", owner: Self.owner(fingerprint, layout)), output)
+  }
+
+  /// Makes all that was written so far outlast a crash, and notes that it is finished; the disk does so meanwhile.
   ///
   /// - Precondition: the last tensor written ends a group.
   public mutating func checkpoint(note: JSONValue) throws(CheckpointError) {
     precondition(layout.plan.isBetweenGroups(nextTensor), "a checkpoint within a group")
-    try weights.synchronize()
-    try journal.append(Journal.Checkpoint(tensors: nextTensor, byteCount: byteCount, frames: [], note: note))
+    let checkpoint = Journal.Checkpoint(tensors: nextTensor, byteCount: byteCount, frames: [], note: note)
+    try journal.append(checkpoint, output)
     notes.append(note)
   }
 
@@ -181,6 +199,7 @@ public struct FolderWriter: ~Copyable, CheckpointWriter {
   public consuming func finish() throws(CheckpointError) -> ArtifactSummary {
     let plan = layout.plan
     precondition(nextTensor == plan.tensors.count, "\(plan.tensors.count - nextTensor) tensors were not written")
+    try output.finish()
     try weights.synchronize()
     let digests = hasher.completed().digests
     let file = ArtifactLayout.digests(plan, members: digests[0], tensors: digests[1])
@@ -198,6 +217,8 @@ public struct FolderWriter: ~Copyable, CheckpointWriter {
 
   /// Gives up, and removes what was written.
   public consuming func discard() throws(CheckpointError) {
+    // Whatever became of what is still being written.
+    _ = try? output.finish()
     try FileSystem.remove(path + ".journal")
     let partial = path + ".partial"
     try Self.foundation(partial, "remove") { try $0.removeItem(atPath: partial) }

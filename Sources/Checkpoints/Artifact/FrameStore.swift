@@ -13,6 +13,8 @@ final class FrameStore: Sendable {
   private let archiveOffsets: [Int]
   /// Frames that are decoded at once while scanning: at most 64 MiB of content.
   private static let batch = 16
+  /// Bytes after a large tensor that are read ahead.
+  private static let ahead = 16 << 20
   private let idle = Mutex<[FrameScratch]>([])
 
   /// A store of frames that follow one another from the file's beginning.
@@ -147,6 +149,14 @@ final class FrameStore: Sendable {
     frames(of: range).dropFirst().allSatisfy { (archiveOffsets[$0] - range.lowerBound) % size == 0 }
   }
 
+  /// Reads of single frames on several threads look random to the system: it is told what they add up to, and that what
+  /// follows will probably be wanted next, so that the disk works while frames are decoded.
+  private func readAhead(_ frames: Range<Int>) {
+    guard frames.count > 1 else { return }
+    let end = min(fileEnd, fileOffsets[frames.upperBound] + Self.ahead)
+    file.beginReading(fileOffsets[frames.lowerBound]..<end)
+  }
+
   /// Runs something for every frame that a range touches, with its span and the part of that in the range.
   private func forEachFrame(
     of range: Range<Int>,
@@ -154,6 +164,7 @@ final class FrameStore: Sendable {
       @Sendable (_ index: Int, _ span: Range<Int>, _ part: Range<Int>, FrameScratch) throws(CheckpointError) -> Void
   ) throws(CheckpointError) {
     let frames = frames(of: range)
+    readAhead(frames)
     let results = Parallel.map(frames.count) { job in
       Result { () throws(CheckpointError) in
         let index = frames.lowerBound + job

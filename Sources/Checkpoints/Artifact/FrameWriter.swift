@@ -5,7 +5,7 @@ internal import Tensors
 /// Cuts an archive that comes in parts into the planned frames, and writes them one after another.
 ///
 /// Frames are compressed on all cores, together with the hashing of the bytes they hold; what is written does not
-/// depend on how many there are.
+/// depend on how many there are. Meanwhile a thread of its own writes and hashes those that were compressed before.
 struct FrameWriter {
   private let file: FileDescriptor
   private let spans: [FrameSpan]
@@ -13,9 +13,7 @@ struct FrameWriter {
   private(set) var entries: [SeekTable.Entry] = []
   /// Bytes of the file so far.
   private(set) var fileOffset = 0
-  private var fileHash = SHA256()
-  /// Written, but not hashed yet: that is done together with the next frames.
-  private var unhashed: [[UInt8]] = []
+  private(set) var output: OutputLane
   private var archiveOffset = 0
   /// What has come of the next frame.
   private var pending: [UInt8] = []
@@ -28,6 +26,7 @@ struct FrameWriter {
   init(file: FileDescriptor, layout: ArtifactLayout) {
     self.file = file
     spans = layout.frames
+    output = OutputLane(file)
     hasher = StreamHasher(members: layout.members, tensors: layout.tensors)
   }
 
@@ -51,7 +50,6 @@ struct FrameWriter {
 
   private enum Output: Sendable {
     case hashed(StreamHasher.Progress)
-    case hashedFile(SHA256)
     case frame(Result<[UInt8], ZstdError>)
   }
 
@@ -64,24 +62,22 @@ struct FrameWriter {
       let start = position
       let batch = nextBatch(of: bytes, from: &position)
       let (hasher, spans, first, offset) = (hasher, spans, entries.count, archiveOffset)
-      let (fileHash, written) = (fileHash, unhashed)
       let range = start..<position
-      let outputs = Parallel.map(StreamHasher.jobs + 1 + batch.count) { job in
+      let outputs = Parallel.map(StreamHasher.jobs + batch.count) { job in
         if job < StreamHasher.jobs {
           return Output.hashed(bytes.withBytes { hasher.run(job: job, over: $0[rebased: range], at: offset) })
         }
-        if job == StreamHasher.jobs { return .hashedFile(fileHash.updated(with: written)) }
-        let index = job - StreamHasher.jobs - 1
+        let index = job - StreamHasher.jobs
         return .frame(batch[index].frame(spans[first + index].compression))
       }
-      unhashed = []
+      var frames: [[UInt8]] = []
       for (job, output) in outputs.enumerated() {
         switch output {
         case .hashed(let progress): self.hasher.finish(job: job, progress)
-        case .hashedFile(let hash): self.fileHash = hash
-        case .frame(let result): try write(result)
+        case .frame(let result): frames.append(try noted(result))
         }
       }
+      try write(frames)
       archiveOffset += range.count
     }
     isBroken = false
@@ -106,31 +102,32 @@ struct FrameWriter {
     return batch
   }
 
-  private mutating func write(_ result: Result<[UInt8], ZstdError>) throws(CheckpointError) {
+  /// Enters a frame in the seek table.
+  private mutating func noted(_ result: Result<[UInt8], ZstdError>) throws(CheckpointError) -> [UInt8] {
     let frame: [UInt8]
     do { frame = try result.get() } catch {
       throw .corrupt(file: file.path, part: "frame \(entries.count)", problem: error.description)
     }
-    try write(frame)
     entries.append(
       SeekTable.Entry(
         compressedSize: UInt32(frame.count), contentSize: UInt32(spans[entries.count].byteCount),
         checksum: frame.littleEndianWord(at: frame.count - 4)))
+    return frame
   }
 
-  private mutating func write(_ bytes: [UInt8]) throws(CheckpointError) {
-    try file.write(bytes, at: fileOffset)
-    unhashed.append(bytes)
-    fileOffset += bytes.count
+  private mutating func write(_ frames: [[UInt8]]) throws(CheckpointError) {
+    guard !frames.isEmpty else { return }
+    try output.write(frames, at: fileOffset)
+    fileOffset += frames.reduce(0) { $0 + $1.count }
   }
 
-  /// Ends the file with digest frame and seek table, and returns the whole file's SHA-256.
+  /// Ends the file with digest frame and seek table, waits until all is written, and returns the whole file's SHA-256.
   mutating func finish() throws(CheckpointError) -> [UInt8] {
     precondition(pending.isEmpty && entries.count == spans.count, "\(spans.count - entries.count) frames are missing")
-    try write(DigestFrame.bytes(Array(fileHash.updated(with: unhashed).finalize())))
+    try write([DigestFrame.bytes(Array(try output.finish().finalize()))])
     entries.append(.digestFrame)
-    try write(SeekTable(entries).bytes)
-    return Array(fileHash.updated(with: unhashed).finalize())
+    try write([SeekTable(entries).bytes])
+    return Array(try output.finish().finalize())
   }
 
   /// Takes over frames that an earlier run wrote, after decoding them and hashing what they hold.
@@ -154,7 +151,9 @@ struct FrameWriter {
         SeekTable.Entry(compressedSize: size, contentSize: UInt32(span.byteCount), checksum: checksum))
     }
     let store = FrameStore(file: file, entries: adopted)
+    var fileHash = SHA256()
     try store.scan(hasher: &hasher, fileHash: &fileHash) { _, _ throws(CheckpointError) in }
+    output = OutputLane(file, hash: fileHash)
     entries = adopted
     fileOffset = offset
     archiveOffset = spans[..<sizes.count].reduce(0) { $0 + $1.byteCount }

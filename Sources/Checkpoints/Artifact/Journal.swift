@@ -1,10 +1,11 @@
 internal import StrictJSON
+internal import Synchronization
 
 /// What a run has finished so far, kept beside an unfinished output: one JSON text per line.
 ///
 /// The first line says whose run it is; each further line follows after the disk has what it speaks of. A line that
 /// was cut short by a crash is not there.
-struct Journal {
+final class Journal: Sendable {
   /// What two runs must have in common for one to continue the other.
   struct Owner: Equatable {
     /// Given by the caller: model, recipe, calibration, program.
@@ -28,13 +29,13 @@ struct Journal {
   }
 
   private let file: FileDescriptor
-  private var byteCount: Int
+  private let byteCount: Mutex<Int>
 
   /// Begins a journal, replacing an older one.
   init(path: String, owner: Owner) throws(CheckpointError) {
     file = try FileDescriptor(writing: path, isNew: true)
     try file.empty()
-    byteCount = 0
+    byteCount = Mutex(0)
     try append([
       "format": "quantize-journal", "version": 1, "fingerprint": .string(owner.fingerprint),
       "plan": .string(owner.plan), "compressor": .integer(owner.compressor),
@@ -42,24 +43,31 @@ struct Journal {
     try FileSystem.synchronizeFolder(FileSystem.parent(path))
   }
 
+  /// Removes a journal, so that no crash brings it back.
+  static func remove(_ path: String) throws(CheckpointError) {
+    guard FileSystem.isEntry(path) else { return }
+    try FileSystem.remove(path)
+    try FileSystem.synchronizeFolder(FileSystem.parent(path))
+  }
+
   /// Adds a line and waits until the disk has it.
-  mutating func append(_ checkpoint: Checkpoint) throws(CheckpointError) {
+  func append(_ checkpoint: Checkpoint) throws(CheckpointError) {
     try append([
       "tensors": .integer(checkpoint.tensors), "byteCount": .integer(checkpoint.byteCount),
       "frames": .array(checkpoint.frames.map { .integer(Int($0)) }), "note": checkpoint.note,
     ])
   }
 
-  private mutating func append(_ line: JSONValue) throws(CheckpointError) {
+  private func append(_ line: JSONValue) throws(CheckpointError) {
     let bytes = Array((line.compactText + "\n").utf8)
-    try file.write(bytes, at: byteCount)
+    try file.write(bytes, at: byteCount.withLock { $0 })
     try file.synchronize()
-    byteCount += bytes.count
+    byteCount.withLock { $0 += bytes.count }
   }
 
   private init(file: FileDescriptor, byteCount: Int) {
     self.file = file
-    self.byteCount = byteCount
+    self.byteCount = Mutex(byteCount)
   }
 
   /// Reopens the journal of the same run, and reads what it says.
