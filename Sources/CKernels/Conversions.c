@@ -84,19 +84,6 @@ void ck_f32_to_e4m3(const float *source, uint8_t *destination, size_t count) {
   }
 }
 
-size_t ck_first_non_finite(const float *values, size_t count) {
-  enum { block = 256 };
-  for (size_t start = 0; start < count; start += block) {
-    size_t end = start + block < count ? start + block : count;
-    uint32_t any = 0;
-    for (size_t i = start; i < end; i++) any |= (float_to_bits(values[i]) & 0x7f800000u) == 0x7f800000u;
-    if (!any) continue;
-    for (size_t i = start; i < end; i++)
-      if ((float_to_bits(values[i]) & 0x7f800000u) == 0x7f800000u) return i;
-  }
-  return count;
-}
-
 /// A loop over numbers of a type whose exponent, all ones, says infinite or NaN.
 #define CK_FIRST_NON_FINITE(type)                                             \
   const uint8_t *bytes = values;                                              \
@@ -117,6 +104,6 @@ static size_t first_non_finite_32(const void *values, size_t count, uint32_t exp
 
 size_t ck_first_non_finite_bf16(const void *values, size_t count) { return first_non_finite_16(values, count, 0x7f80); }
 size_t ck_first_non_finite_f16(const void *values, size_t count) { return first_non_finite_16(values, count, 0x7c00); }
-size_t ck_first_non_finite_f32(const void *values, size_t count) {
+size_t ck_first_non_finite(const void *values, size_t count) {
   return first_non_finite_32(values, count, 0x7f800000);
 }

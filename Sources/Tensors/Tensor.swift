@@ -109,7 +109,7 @@ extension Tensor {
     let count = elementCount
     let index = withBytes { bytes in
       switch dtype {
-      case .float32: ck_first_non_finite_f32(bytes.baseAddress, count)
+      case .float32: ck_first_non_finite(bytes.baseAddress, count)
       case .bfloat16: ck_first_non_finite_bf16(bytes.baseAddress, count)
       case .float16: ck_first_non_finite_f16(bytes.baseAddress, count)
       case .float8E4M3: bytes.firstIndex { $0 & 0x7F == 0x7F } ?? count

@@ -18,11 +18,10 @@ void ck_f32_to_f16(const float *source, uint16_t *destination, size_t count);
 void ck_e4m3_to_f32(const uint8_t *source, float *destination, size_t count);
 /// float to float8 E4M3FN, to nearest even after clamping to ±448; NaN becomes 0x7f with the sign kept.
 void ck_f32_to_e4m3(const float *source, uint8_t *destination, size_t count);
-/// Index of the first value that is NaN or infinite, or `count`.
-size_t ck_first_non_finite(const float *values, size_t count);
-/// The same of numbers as they lie in a file, little-endian and of any alignment.
+/// Index of the first of some floats, of any alignment, that is NaN or infinite, or `count`.
+size_t ck_first_non_finite(const void *values, size_t count);
+/// The same of bfloat16 and IEEE half.
 size_t ck_first_non_finite_bf16(const void *values, size_t count);
 size_t ck_first_non_finite_f16(const void *values, size_t count);
-size_t ck_first_non_finite_f32(const void *values, size_t count);
 
 #endif
