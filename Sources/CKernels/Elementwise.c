@@ -3,13 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-// Loops that are worth it exist for wider vectors too. These have no fused multiply-add, so the results are the same in
-// every bit.
-#if defined(__x86_64__) && defined(__linux__)
-#define CK_WIDER __attribute__((target_clones("avx2", "default")))
-#else
-#define CK_WIDER
-#endif
+#include "Wider.h"
 
 enum { lanes = 16 };
 
@@ -24,7 +18,7 @@ CK_WIDER double ck_sum_of_squares(const float *x, size_t count) {
   return total;
 }
 
-double ck_dot_double(const float *x, const float *y, size_t count) {
+CK_WIDER double ck_dot_double(const float *x, const float *y, size_t count) {
   double sums[lanes] = {0};
   size_t i = 0;
   for (; i + lanes <= count; i += lanes)

@@ -21,15 +21,15 @@
 // 8-bit codes, one to four tokens: |code| · (q with the sign of the code), at most 2 · 128 · 127 = 32512 a pair (q is
 // never −128), widened at once.
 //
-// 8-bit codes, more tokens. Blocks whose codes are within ±31, as entropy-coded weights mostly have: code + 32
-// is unsigned, two pairs make 4 · 63 · 127 = 32004 at most and are widened together; sums start at −32 · Σ q. Other
-// blocks: codes and activations widened to 16 bits beforehand, whose products are added in 32 bits; that takes fewer
+// 8-bit codes, more tokens. Blocks whose codes are −32 … 31, as entropy-coded weights mostly have: code + 32 is
+// unsigned, two pairs make 4 · 63 · 127 = 32004 at most and are widened together; sums start at −32 · Σ q. Other blocks:
+// codes and activations widened to 16 bits beforehand, whose products are added in 32 bits; that takes fewer
 // instructions than signs when the widening is shared.
 
 enum {
-  /// Codes of no more than this magnitude are narrow.
-  narrow_limit = 31,
+  /// Codes from −32 to 31 are narrow.
   narrow_offset = 32,
+  narrow_limit = 63,
 };
 
 // 8-bit activations, then the same in 16 bits, where either may be wanted.
@@ -120,12 +120,13 @@ CK_INLINE void expand_uint4(const uint8_t *codes, uint8_t *expanded) {
 /// Whether all codes are narrow.
 CK_INLINE int are_narrow(ck_code_kind kind, const uint8_t *codes, size_t blocks) {
   if (kind == ck_code_uint4) return 0;
+  const __m256i offset = _mm256_set1_epi8(narrow_offset);
   __m256i largest[4];
   for (size_t j = 0; j < 4; j++) largest[j] = _mm256_setzero_si256();
   for (size_t i = 0; i < 4 * blocks; i++)
 #pragma clang loop unroll(full)
     for (size_t j = 0; j < 4; j++)
-      largest[j] = _mm256_max_epu8(largest[j], _mm256_abs_epi8(load(codes + 128 * i + 32 * j)));
+      largest[j] = _mm256_max_epu8(largest[j], _mm256_add_epi8(load(codes + 128 * i + 32 * j), offset));
   largest[0] = _mm256_max_epu8(_mm256_max_epu8(largest[0], largest[1]), _mm256_max_epu8(largest[2], largest[3]));
   __m256i excess = _mm256_subs_epu8(largest[0], _mm256_set1_epi8(narrow_limit));
   return _mm256_testz_si256(excess, excess);

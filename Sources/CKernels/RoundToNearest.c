@@ -4,6 +4,7 @@
 
 #include "Conversions.h"
 #include "Rounding.h"
+#include "Wider.h"
 
 enum { lanes = 8 };
 
@@ -40,7 +41,7 @@ float ck_round_scale_up(float value, ck_scale_type type) {
   return rounded;
 }
 
-float ck_largest_magnitude(const float *w, size_t count) {
+CK_WIDER float ck_largest_magnitude(const float *w, size_t count) {
   float best[lanes] = {0};
   size_t i = 0;
   for (; i + lanes <= count; i += lanes)
@@ -54,7 +55,7 @@ float ck_largest_magnitude(const float *w, size_t count) {
   return result;
 }
 
-void ck_int_group_range(const float *w, size_t count, float *low, float *high) {
+CK_WIDER void ck_int_group_range(const float *w, size_t count, float *low, float *high) {
   float smallest[lanes] = {0}, largest[lanes] = {0};
   size_t i = 0;
   for (; i + lanes <= count; i += lanes)
@@ -90,13 +91,14 @@ void ck_int_group_scale(const float *w, size_t count, ck_int_grid grid, float sh
   ck_int_range_scale(low * shrink, high * shrink, grid, scale, zero);
 }
 
-void ck_int_group_round(const float *w, size_t count, ck_int_grid grid, float scale, float zero, int8_t *codes) {
+CK_WIDER void ck_int_group_round(const float *w, size_t count, ck_int_grid grid, float scale, float zero, int8_t *codes) {
   float lowest = (float)-(1 << (grid.bits - 1));
   float highest = -lowest - 1;
   for (size_t i = 0; i < count; i++) codes[i] = (int8_t)clamp(nearest_integer(w[i] / scale) + zero, lowest, highest);
 }
 
-void ck_int_group_error(const float *w, size_t count, ck_int_grid grid, float scale, float zero, float *difference) {
+CK_WIDER void ck_int_group_error(
+    const float *w, size_t count, ck_int_grid grid, float scale, float zero, float *difference) {
   float lowest = (float)-(1 << (grid.bits - 1));
   float highest = -lowest - 1;
   for (size_t i = 0; i < count; i++) {
@@ -105,8 +107,9 @@ void ck_int_group_error(const float *w, size_t count, ck_int_grid grid, float sc
   }
 }
 
-float ck_int_group_best_shrink(const float *w, size_t count, ck_int_grid grid, const float *factors, size_t factor_count,
-                               const float *variance, const float *mean) {
+CK_WIDER float ck_int_group_best_shrink(
+    const float *w, size_t count, ck_int_grid grid, const float *factors, size_t factor_count, const float *variance,
+    const float *mean) {
   float lowest = (float)-(1 << (grid.bits - 1));
   float highest = -lowest - 1;
   float low, high;
@@ -145,8 +148,9 @@ float ck_int_group_best_shrink(const float *w, size_t count, ck_int_grid grid, c
   return best;
 }
 
-double ck_scaled_row_error(const float *w, const float *s, const float *inverse_s, const float *variance, const float *mean,
-                           size_t count, size_t group_size, ck_int_grid grid, float *scratch) {
+CK_WIDER double ck_scaled_row_error(
+    const float *w, const float *s, const float *inverse_s, const float *variance, const float *mean, size_t count,
+    size_t group_size, ck_int_grid grid, float *scratch) {
   float *scaled = scratch;
   float *difference = scratch + count;
   for (size_t i = 0; i < count; i++) scaled[i] = w[i] * s[i];

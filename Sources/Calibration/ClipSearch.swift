@@ -68,8 +68,8 @@ public enum ClipSearch {
   /// Second moments of one group's inputs after division by the channel factors.
   private struct Moments: Sendable {
     let width: Int
-    /// `[width, width]`, or empty.
-    let gram: [Float]
+    /// Of all pairs of channels, where they are kept.
+    let pairs: QuadraticForm?
     let variances: [Float]
     let means: [Float]
 
@@ -80,14 +80,15 @@ public enum ClipSearch {
       let (kept, squares) = ClipSearch.shrunk(Array(statistics.squares[columns]), tokens: statistics.weight)
       if statistics.groupSize == groupWidth, let block = statistics.gramBlock(group) {
         let count = columns.count
-        gram = block.enumerated().map { index, moment in
+        let moments = block.enumerated().map { index, moment in
           let (row, column) = (index / count, index % count)
           return (row == column ? squares[row] : moment * kept) * factors[row] * factors[column]
         }
+        pairs = QuadraticForm(moments, width: count)
         variances = []
         means = []
       } else {
-        gram = []
+        pairs = nil
         let seen = statistics.means[columns]
         variances = zip(zip(squares, seen), factors).map { max(0, $0.0 - kept * $0.1 * $0.1) * $1 * $1 }
         means = zip(seen, factors).map { kept.squareRoot() * $0 * $1 }
@@ -100,7 +101,7 @@ public enum ClipSearch {
   ) -> [Float] {
     let start = group * grid.columnsPerScale
     let firsts = isFine || spec.bits < 4 ? coarseShrinks : fedBackShrinks
-    guard !moments.gram.isEmpty else {
+    guard let pairs = moments.pairs else {
       let shrinks = isFine ? shrinks : firsts
       return weight.values.withUnsafeBufferPointer { values in
         (0..<weight.rows).map { row in
@@ -111,11 +112,11 @@ public enum ClipSearch {
         }
       }
     }
-    var search = GroupSearch(weight, start, moments, spec)
-    for shrink in firsts { search.measure([Float](repeating: shrink, count: weight.rows)) }
+    var search = GroupSearch(weight, start, pairs, spec)
+    search.measure(firsts.count) { choice, _ in firsts[choice] }
     if isFine, let narrowest = shrinks.min(), let widest = shrinks.max() {
       let best = search.best
-      for step: Float in [1, -1] { search.measure(best.map { min(max(($0 * 40 + step) / 40, narrowest), widest) }) }
+      search.measure(2) { choice, row in min(max((best[row] * 40 + (choice == 0 ? 1 : -1)) / 40, narrowest), widest) }
     }
     return search.best
   }
@@ -126,50 +127,52 @@ public enum ClipSearch {
     private(set) var best: [Float]
     private let weight: Matrix
     private let start: Int
-    private let moments: Moments
+    private let form: QuadraticForm
     private let spec: ck_int_grid
     private var lowest: [Double]
-    private var errors: [Double]
     /// The least and the greatest weight of each row.
     private var ranges: [(low: Float, high: Float)]
 
-    init(_ weight: Matrix, _ start: Int, _ moments: Moments, _ spec: ck_int_grid) {
+    init(_ weight: Matrix, _ start: Int, _ form: QuadraticForm, _ spec: ck_int_grid) {
       self.weight = weight
       self.start = start
-      self.moments = moments
+      self.form = form
       self.spec = spec
       best = [Float](repeating: 1, count: weight.rows)
       lowest = [Double](repeating: .infinity, count: weight.rows)
-      errors = lowest
       ranges = weight.values.withUnsafeBufferPointer { values in
         (0..<weight.rows).map { row in
           var range: (low: Float, high: Float) = (0, 0)
           guard let base = values.baseAddress else { return range }
-          ck_int_group_range(base + row * weight.columns + start, moments.width, &range.low, &range.high)
+          ck_int_group_range(base + row * weight.columns + start, form.width, &range.low, &range.high)
           return range
         }
       }
     }
 
-    /// Measures one factor a row.
-    mutating func measure(_ factors: [Float]) {
-      let (rows, width) = (weight.rows, moments.width)
-      withUnsafeTemporaryAllocation(of: Float.self, capacity: 2 * rows * width) { room in
+    /// Measures `count` factors of each row, in one product.
+    mutating func measure(_ count: Int, factor: (_ choice: Int, _ row: Int) -> Float) {
+      let (rows, width) = (weight.rows, form.width)
+      var errors = [Double](repeating: 0, count: count * rows)
+      withUnsafeTemporaryAllocation(of: Float.self, capacity: 2 * errors.count * width) { room in
         weight.values.withUnsafeBufferPointer { values in
-          guard let difference = room.baseAddress, let base = values.baseAddress else { return }
-          for row in 0..<rows {
+          guard let differences = room.baseAddress, let base = values.baseAddress else { return }
+          for place in errors.indices {
+            let (choice, row) = (place / rows, place % rows)
+            let factor = factor(choice, row)
             var (scale, zero): (Float, Float) = (0, 0)
-            ck_int_range_scale(
-              ranges[row].low * factors[row], ranges[row].high * factors[row], spec, &scale, &zero)
+            ck_int_range_scale(ranges[row].low * factor, ranges[row].high * factor, spec, &scale, &zero)
             ck_int_group_error(
-              base + row * weight.columns + start, width, spec, scale, zero, difference + row * width)
+              base + row * weight.columns + start, width, spec, scale, zero, differences + place * width)
           }
-          QuadraticForm.rows(
-            difference, rows: rows, width: width, moments: moments.gram, scratch: difference + rows * width,
-            result: &errors)
+          form.values(
+            at: differences, rows: errors.count, scratch: differences + errors.count * width, result: &errors)
         }
       }
-      for row in 0..<rows where errors[row] < lowest[row] { (lowest[row], best[row]) = (errors[row], factors[row]) }
+      for (place, error) in errors.enumerated() where error < lowest[place % rows] {
+        lowest[place % rows] = error
+        best[place % rows] = factor(place / rows, place % rows)
+      }
     }
   }
 }

@@ -6,7 +6,7 @@ public import Tensors
 /// OpenBLAS runs on one thread; the tiles are cut by size alone, so the sums are taken in the same order whatever the
 /// number of threads.
 public enum MatrixProduct {
-  private static let outputTile = 128
+  private static let outputTile = 256
   private static let tokenTile = 1024
   private static let gramTile = 256
 

@@ -41,10 +41,10 @@ import Testing
     var tiny = TinyLayer(heads: 20, keyValueHeads: 10, intermediateSize: 600)
     let most = Most()
     tiny.layer = try Self.counting(tiny.layer, most)
-    // Products take 128 rows at a time, searches and rounding fewer.
+    // Products take 256 rows at a time, searches and rounding fewer.
     let found = try tiny.quantized(
       tiny.all(scheme), calibration: tiny.hiddenStates(100, seed: 2), heldOut: tiny.hiddenStates(40, seed: 3))
-    #expect(most.rows > 0 && most.rows <= 128, "\(most.rows) rows")
+    #expect(most.rows > 0 && most.rows <= 256, "\(most.rows) rows")
     most.forget()
     #expect(found.isFinite)
     #expect(most.rows > 0 && most.rows <= 64, "\(most.rows) rows")
@@ -56,7 +56,7 @@ import Testing
     tiny.layer = try Self.counting(tiny.layer, most)
     let found = try tiny.quantized(
       tiny.all(Self.w4), calibration: tiny.hiddenStates(100, seed: 2), heldOut: tiny.hiddenStates(40, seed: 3))
-    #expect(most.rows > 0 && most.rows <= 128, "\(most.rows) rows")
+    #expect(most.rows > 0 && most.rows <= 256, "\(most.rows) rows")
     #expect(found.isFinite)
   }
 
