@@ -4,11 +4,12 @@
 #include <string.h>
 
 #include "Rounding.h"
+#include "Wider.h"
 
 // Written as straight integer arithmetic over fixed blocks, so that the compiler vectorises them at the baseline
 // instruction set; formats after IEEE 754 and the OCP FP8 specification (1.0, 2023).
 
-void ck_bf16_to_f32(const void *source, float *destination, size_t count) {
+CK_WIDER void ck_bf16_to_f32(const void *source, float *destination, size_t count) {
   const uint8_t *bytes = source;
   for (size_t i = 0; i < count; i++) {
     uint16_t half;
@@ -17,7 +18,7 @@ void ck_bf16_to_f32(const void *source, float *destination, size_t count) {
   }
 }
 
-void ck_f16_to_f32(const void *source, float *destination, size_t count) {
+CK_WIDER void ck_f16_to_f32(const void *source, float *destination, size_t count) {
   const uint8_t *bytes = source;
   for (size_t i = 0; i < count; i++) {
     uint16_t half;
@@ -31,7 +32,7 @@ void ck_f16_to_f32(const void *source, float *destination, size_t count) {
   }
 }
 
-void ck_f32_to_bf16(const float *source, uint16_t *destination, size_t count) {
+CK_WIDER void ck_f32_to_bf16(const float *source, uint16_t *destination, size_t count) {
   for (size_t i = 0; i < count; i++) {
     uint32_t bits = float_to_bits(source[i]);
     uint32_t rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
@@ -40,7 +41,7 @@ void ck_f32_to_bf16(const float *source, uint16_t *destination, size_t count) {
   }
 }
 
-void ck_f32_to_f16(const float *source, uint16_t *destination, size_t count) {
+CK_WIDER void ck_f32_to_f16(const float *source, uint16_t *destination, size_t count) {
   for (size_t i = 0; i < count; i++) {
     uint32_t bits = float_to_bits(source[i]);
     uint32_t sign = (bits >> 16) & 0x8000;
@@ -56,7 +57,7 @@ void ck_f32_to_f16(const float *source, uint16_t *destination, size_t count) {
   }
 }
 
-void ck_e4m3_to_f32(const uint8_t *source, float *destination, size_t count) {
+CK_WIDER void ck_e4m3_to_f32(const uint8_t *source, float *destination, size_t count) {
   for (size_t i = 0; i < count; i++) {
     uint32_t code = source[i];
     uint32_t magnitude = code & 0x7f;
@@ -69,7 +70,7 @@ void ck_e4m3_to_f32(const uint8_t *source, float *destination, size_t count) {
   }
 }
 
-void ck_f32_to_e4m3(const float *source, uint8_t *destination, size_t count) {
+CK_WIDER void ck_f32_to_e4m3(const float *source, uint8_t *destination, size_t count) {
   for (size_t i = 0; i < count; i++) {
     uint32_t bits = float_to_bits(source[i]);
     uint32_t sign = (bits >> 24) & 0x80;

@@ -1,14 +1,15 @@
 #include "FloatScales.h"
 
 #include "Rounding.h"
+#include "Wider.h"
 
 enum { lanes = 8, chunk = 512 };
 
-void ck_f32_to_e2m1(const float *source, uint8_t *destination, size_t count) {
+CK_WIDER void ck_f32_to_e2m1(const float *source, uint8_t *destination, size_t count) {
   for (size_t i = 0; i < count; i++) destination[i] = e2m1_code(nearest_e2m1(source[i]));
 }
 
-void ck_float_round_trip(float *values, size_t count, ck_float_format format, float scale) {
+CK_WIDER void ck_float_round_trip(float *values, size_t count, ck_float_format format, float scale) {
   if (format == ck_float8_e4m3) {
     for (size_t i = 0; i < count; i++) values[i] = nearest_e4m3(values[i] / scale) * scale;
   } else {
@@ -16,7 +17,7 @@ void ck_float_round_trip(float *values, size_t count, ck_float_format format, fl
   }
 }
 
-void ck_int_round_trip(float *values, size_t count, float largest, float scale) {
+CK_WIDER void ck_int_round_trip(float *values, size_t count, float largest, float scale) {
   for (size_t i = 0; i < count; i++)
     values[i] = nearest_small_integer(clamp(values[i] / scale, -largest - 1, largest)) * scale;
 }
@@ -44,8 +45,9 @@ static inline __attribute__((always_inline)) double error_of(const float *w, con
   return sum;
 }
 
-void ck_float_scale_errors(const float *w, const float *importance, size_t count, ck_float_format format,
-                           const float *scales, size_t scale_count, double *errors) {
+CK_WIDER void ck_float_scale_errors(
+    const float *w, const float *importance, size_t count, ck_float_format format, const float *scales,
+    size_t scale_count, double *errors) {
   for (size_t start = 0; start < count; start += chunk) {
     size_t width = start + chunk < count ? chunk : count - start;
     const float *part = importance ? importance + start : NULL;
