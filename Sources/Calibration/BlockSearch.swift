@@ -33,6 +33,8 @@ struct BlockSearch {
   let heldOutInput: (String) -> Matrix?
   /// Whether weights are rounded with feedback once the block is decided; folds are then judged by plain rounding.
   var isRoundedLater = false
+  /// The block's output on held-out text in full precision, where it is known already.
+  var reference: Matrix?
   /// The block's output on held-out text.
   let output: (DecoderLayer) throws(ModelError) -> Matrix
 
@@ -89,7 +91,7 @@ struct BlockSearch {
       plain.folds = plans.map { outcome($0, kept: false, without: 0, with: 0, reason: Self.useless) }
       return plain
     }
-    let reference = try output(layer)
+    let reference = if let reference { reference } else { try output(layer) }
     let energy = reference.values.withUnsafeBufferPointer { ck_sum_of_squares($0.baseAddress, $0.count) }
     var losses: [Set<Int>: Double] = [:]
     /// Of folds that are tried one by one: the loss without and with each, at its turn.

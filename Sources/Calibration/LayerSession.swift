@@ -140,9 +140,12 @@ public final class LayerSession {
     halfDifference = (differences + [halfDifference].compactMap(\.self)).max()
     let keepsInputs = statistics.values.contains { $0.keepsMoments }
     var inputs: [String: Matrix] = [:]
-    try layer.advance(states.heldOut, through: block, tables: tables) { name, input, _ in
+    let given = try layer.delta(block, of: heldOut, sequences: sequences, tables: tables) { name, input, _ in
       if keepsInputs, statistics[name] != nil { inputs[name] = input }
     }
+    var behind = heldOut
+    behind += given
+    try states.heldOut.write(behind, to: 0)
     if let reserve = states.reserve { try layer.advance(reserve, through: block, tables: tables) }
     var (initial, biases): ([String: PreparedWeight], [String: [Float]]) = ([:], [:])
     for name in names {
@@ -160,6 +163,7 @@ public final class LayerSession {
         try layer.delta(block, of: heldOut, sequences: sequences, tables: tables)
       })
     search.isRoundedLater = isRoundedLater
+    search.reference = given
     var found = try search.run()
     if let quantized = states.quantized, let before {
       let rounding = PropagatedRounding(
