@@ -273,7 +273,7 @@ struct BlockSearch {
     layer.cacheMaxima = nil
     for (name, weight) in block.weights {
       let bias = block.biases[name] ?? biases[name]
-      let packed = isTrial && weight.hasFewBits ? weight.quantized().packed() : nil
+      let packed = isTrial && weight.hasFewBits ? weight.packed() : nil
       layer.replace(
         name,
         by: packed.map { Linear(name: name, packed: $0, activations: .int8, bias: bias) }

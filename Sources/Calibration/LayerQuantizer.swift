@@ -70,7 +70,7 @@ public struct LayerQuantizer: Sendable {
     let coarse = WeightQuantization(.int(bits: 6), .perGroup(size: 64))
     for name in names {
       let linear = try layer.linear(name)
-      let packed = RoundToNearest.quantized(linear.rows, as: coarse, scaleType: .float32).packed()
+      let packed = RoundToNearest.packed(linear.rows, as: coarse, scaleType: .float32)
       result.replace(name, by: Linear(name: name, packed: packed, activations: .int8, bias: linear.bias))
     }
     return result

@@ -1,3 +1,4 @@
+internal import Kernels
 public import Quantization
 public import Tensors
 
@@ -86,6 +87,12 @@ public struct PreparedWeight: Sendable {
     if let rounded { return rounded }
     return RoundToNearest.quantized(
       scaled, as: scheme.weights, scaleType: storedType, shrink: shrink, scaling: scaling)
+  }
+
+  /// ``quantized()`` in the kernels' layout; only for weights whose scheme has integers.
+  func packed() -> PackedMatrix {
+    guard let scheme, rounded == nil else { return quantized().packed() }
+    return RoundToNearest.packed(scaled, as: scheme.weights, scaleType: storedType, shrink: shrink)
   }
 
   /// The weights in full precision, folded.
