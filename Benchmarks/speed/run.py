@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Whole-model speed beside llama.cpp: prompt and generation, tokens a second, interleaved, medians. See README.md."""
+"""Whole-model speed beside llama.cpp: prompt and generation, of one text and of several at a time, tokens a second,
+interleaved, medians. See README.md."""
 
 import argparse
 import json
@@ -19,12 +20,14 @@ OURS = [
     ("W8 rows", ["--scheme", "W8A16"], []),
 ]
 THEIRS = ["Q4_0", "Q4_K_M", "Q8_0"]
+# Texts continued together, besides one.
+BATCHES = [4, 8]
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("model", help="a Hugging Face folder in full precision, with tokenizer.model for llama.cpp's converter")
 parser.add_argument("--quantize", default=os.path.join(ROOT, ".build/release/quantize"))
 parser.add_argument("--llama-source", help="llama.cpp's source, for convert_hf_to_gguf.py")
-parser.add_argument("--llama-build", help="its build folder, with bin/llama-quantize and bin/llama-bench")
+parser.add_argument("--llama-build", help="its build folder, with bin/llama-quantize, bin/llama-bench and bin/llama-batched-bench")
 parser.add_argument("--python", default=sys.executable, help="a Python with torch and transformers, for the converter")
 parser.add_argument("--work", default=os.path.join(HERE, ".work"), help="where quantized models are kept")
 parser.add_argument("--only", nargs="*", help="names of contestants; all by default")
@@ -68,10 +71,12 @@ def gguf(kind):
 
 def time_ours(path, arguments):
     command = [options.quantize, "bench", "--model", path, "--rounds", "1", "--prompt-tokens", str(options.prompt),
-               "--generated-tokens", str(options.generated), "--threads", str(options.threads), "--json", *arguments]
+               "--generated-tokens", str(options.generated), "--batch", "1", *map(str, BATCHES), "--threads",
+               str(options.threads), "--json", *arguments]
     found = json.loads(run(*command, stdout=subprocess.PIPE).stdout)
-    return {"prompt": found["promptTokensPerSecond"][0], "generation": found["generatedTokensPerSecond"][0],
-            "load": found["secondsToLoad"]}
+    rates = {batch["texts"]: batch["tokensPerSecond"][0] for batch in found["generated"]}
+    return {"prompt": found["promptTokensPerSecond"][0], "generation": rates[1], "load": found["secondsToLoad"],
+            **{f"batch {texts}": rates[texts] for texts in BATCHES}}
 
 
 def time_theirs(path):
@@ -79,6 +84,15 @@ def time_theirs(path):
                str(options.generated), "-t", str(options.threads), "-r", "1", "-o", "json"]
     found = json.loads(run(*command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout)
     rates = {("prompt" if entry["n_prompt"] else "generation"): entry["avg_ts"] for entry in found}
+    # A prompt of one token, as ours; it warms up by itself.
+    command = [os.path.join(options.llama_build, "bin/llama-batched-bench"), "-m", path, "-npp", "1", "-ntg",
+               str(options.generated), "-npl", ",".join(map(str, BATCHES)), "-c",
+               str(max(BATCHES) * (options.generated + 1)), "-t", str(options.threads), "-tb", str(options.threads),
+               "--output-format", "jsonl"]
+    for line in run(*command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout.splitlines():
+        if line.startswith("{"):
+            entry = json.loads(line)
+            rates[f"batch {entry['pl']}"] = entry["speed_tg"]
     return rates
 
 
@@ -114,14 +128,17 @@ def middle(name, key):
 
 
 baselines = [kind for kind in ("Q4_0", "Q4_K_M") if kind in figures]
-head = ["", "MB", f"prompt of {options.prompt}", f"{options.generated} generated", "loaded after"]
+head = ["", "MB", f"prompt of {options.prompt}", f"{options.generated} generated", *[f"of each of {texts} texts" for texts in BATCHES],
+        "loaded after"]
 for kind in baselines:
     head += [f"prompt / {kind}", f"generation / {kind}"]
 print("| " + " | ".join(head) + " |")
 print("|" + "---|" * len(head))
 for name, path, _ in contestants:
     prompt, generation, load = middle(name, "prompt"), middle(name, "generation"), middle(name, "load")
-    row = [name, f"{os.path.getsize(path) / 1e6:.0f}", f"{prompt:.1f}", f"{generation:.1f}", f"{load:.2f} s" if load else ""]
+    batches = [middle(name, f"batch {texts}") for texts in BATCHES]
+    row = [name, f"{os.path.getsize(path) / 1e6:.0f}", f"{prompt:.1f}", f"{generation:.1f}",
+           *[f"{rate:.1f}" for rate in batches], f"{load:.2f} s" if load else ""]
     for kind in baselines:
         row += [f"{prompt / middle(kind, 'prompt'):.2f}", f"{generation / middle(kind, 'generation'):.2f}"]
     print("| " + " | ".join(row) + " |")

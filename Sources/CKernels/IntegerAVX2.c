@@ -63,48 +63,31 @@ CK_INLINE void place_codes(
   }
 }
 
+#include "DirectBlockAVX2.inc"
+
 CK_INLINE void direct_block(
     ck_code_kind kind, size_t count, const uint8_t *codes, const uint8_t *x, const uint8_t *code_sums, ints *sums) {
   (void)code_sums;
-  const __m256i ones = _mm256_set1_epi16(1), nibbles = _mm256_set1_epi8(15);
+  if (kind == ck_code_uint4) return direct_uint4(count, codes, x, sums);
+  const __m256i ones = _mm256_set1_epi16(1);
   __m256i low[ck_integer_direct_tokens], high[ck_integer_direct_tokens];
 #pragma clang loop unroll(full)
   for (size_t t = 0; t < count; t++) low[t] = high[t] = _mm256_setzero_si256();
-  if (kind == ck_code_uint4) {
 #pragma clang loop unroll(full)
-    for (size_t i = 0; i < 4; i++) {
-      __m256i a = load(codes + 64 * i), b = load(codes + 64 * i + 32);
-      __m256i a0 = _mm256_and_si256(a, nibbles), a1 = _mm256_and_si256(_mm256_srli_epi16(a, 4), nibbles);
-      __m256i b0 = _mm256_and_si256(b, nibbles), b1 = _mm256_and_si256(_mm256_srli_epi16(b, 4), nibbles);
+  for (size_t i = 0; i < 8; i++) {
+    __m256i a = load(codes + 64 * i), b = load(codes + 64 * i + 32);
+    __m256i a_size = _mm256_abs_epi8(a), b_size = _mm256_abs_epi8(b);
 #pragma clang loop unroll(full)
-      for (size_t t = 0; t < count; t++) {
-        __m256i x0 = spread(x + (2 * i * count + t) * 4), x1 = spread(x + ((2 * i + 1) * count + t) * 4);
-        low[t] = _mm256_add_epi16(low[t], _mm256_maddubs_epi16(a0, x0));
-        high[t] = _mm256_add_epi16(high[t], _mm256_maddubs_epi16(b0, x0));
-        low[t] = _mm256_add_epi16(low[t], _mm256_maddubs_epi16(a1, x1));
-        high[t] = _mm256_add_epi16(high[t], _mm256_maddubs_epi16(b1, x1));
-      }
+    for (size_t t = 0; t < count; t++) {
+      __m256i value = spread(x + (i * count + t) * 4);
+      __m256i a_pairs = _mm256_maddubs_epi16(a_size, _mm256_sign_epi8(value, a));
+      __m256i b_pairs = _mm256_maddubs_epi16(b_size, _mm256_sign_epi8(value, b));
+      low[t] = _mm256_add_epi32(low[t], _mm256_madd_epi16(a_pairs, ones));
+      high[t] = _mm256_add_epi32(high[t], _mm256_madd_epi16(b_pairs, ones));
     }
-#pragma clang loop unroll(full)
-    for (size_t t = 0; t < count; t++)
-      join(&sums[t], _mm256_madd_epi16(low[t], ones), _mm256_madd_epi16(high[t], ones));
-  } else {
-#pragma clang loop unroll(full)
-    for (size_t i = 0; i < 8; i++) {
-      __m256i a = load(codes + 64 * i), b = load(codes + 64 * i + 32);
-      __m256i a_size = _mm256_abs_epi8(a), b_size = _mm256_abs_epi8(b);
-#pragma clang loop unroll(full)
-      for (size_t t = 0; t < count; t++) {
-        __m256i value = spread(x + (i * count + t) * 4);
-        __m256i a_pairs = _mm256_maddubs_epi16(a_size, _mm256_sign_epi8(value, a));
-        __m256i b_pairs = _mm256_maddubs_epi16(b_size, _mm256_sign_epi8(value, b));
-        low[t] = _mm256_add_epi32(low[t], _mm256_madd_epi16(a_pairs, ones));
-        high[t] = _mm256_add_epi32(high[t], _mm256_madd_epi16(b_pairs, ones));
-      }
-    }
-#pragma clang loop unroll(full)
-    for (size_t t = 0; t < count; t++) join(&sums[t], low[t], high[t]);
   }
+#pragma clang loop unroll(full)
+  for (size_t t = 0; t < count; t++) join(&sums[t], low[t], high[t]);
 }
 
 CK_INLINE void expand_uint4(const uint8_t *codes, uint8_t *expanded) {

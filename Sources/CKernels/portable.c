@@ -32,6 +32,13 @@ static void product_one(
   product_many(weights, first_panel, last_panel, x, 1, y, 0);
 }
 
+static void product_few(
+    const ck_panels *weights, size_t first_panel, size_t last_panel, const float *x, const float *sums, size_t tokens,
+    float *y, size_t y_stride) {
+  (void)sums;
+  product_many(weights, first_panel, last_panel, x, tokens, y, y_stride);
+}
+
 static void pack_tokens(
     const float *x, size_t in, size_t tokens, size_t first_block, size_t last_block, float *packed) {
   for (size_t token = 0; token < tokens; token++)
@@ -90,4 +97,4 @@ static void value_sums(
 }
 
 const ck_kernels ck_portable_kernels = {
-    "portable", product_one, pack_tokens, product_many, dense_product, key_products, value_sums};
+    "portable", product_one, pack_tokens, product_many, product_few, dense_product, key_products, value_sums};

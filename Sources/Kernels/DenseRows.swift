@@ -6,7 +6,7 @@ public import Tensors
 ///
 /// More tokens are better served by expanding the weight once for a dense product.
 public struct DenseRows: Sendable {
-  /// Most tokens of a product.
+  /// Most tokens for which this is faster than expanding the weight.
   public static let mostTokens = Int(ck_dense_tokens)
 
   /// The weight, BF16, F16 or F32.
@@ -19,14 +19,13 @@ public struct DenseRows: Sendable {
     self.weight = weight
   }
 
-  /// `x · Wᵀ` for up to eight tokens; a token's result does not depend on the others, nor on the number of threads.
+  /// `x · Wᵀ`; a token's result does not depend on the others, nor on the number of threads.
   public func product(_ x: Matrix) -> Matrix { product(x, InstructionSet.current.kernels) }
 
   /// ``product(_:)`` by given kernels.
   package func product(_ x: Matrix, _ kernels: ck_kernels) -> Matrix {
     let (outFeatures, inFeatures, tokens) = (weight.shape[0], weight.shape[1], x.rows)
     precondition(x.columns == inFeatures, "\(x.rows) × \(x.columns) times \(outFeatures) × \(inFeatures)")
-    precondition(tokens <= Self.mostTokens, "\(tokens) tokens, at most \(Self.mostTokens)")
     let kind = kind
     return Matrix(rows: tokens, columns: outFeatures) { y in
       guard let target = y.baseAddress, !y.isEmpty else { return }

@@ -2,6 +2,8 @@ internal import CKernels
 public import Tensors
 
 /// Keys and values of the tokens that one layer has seen of one text.
+///
+/// Four bytes a number, whatever they were rounded to: a token takes 4 × (key columns + value columns) bytes.
 public final class KeyValueCache {
   /// Blocks of `CachedAttention.h`, one after the other.
   private var keys: [Float] = []
@@ -17,26 +19,29 @@ public final class KeyValueCache {
   public init() {}
 
   /// Adds tokens: rotated keys, `[tokens, key columns]`, and values, `[tokens, value columns]`.
-  public func append(keys added: Matrix, values: Matrix) {
+  ///
+  /// - Parameter range: the rows that are added; `nil` adds all.
+  public func append(keys added: Matrix, values: Matrix, rows range: Range<Int>? = nil) {
     precondition(added.rows == values.rows, "\(added.rows) keys and \(values.rows) values")
     precondition(
       length == 0 || (added.columns == keyColumns && values.columns == valueColumns),
       "\(added.columns) and \(values.columns) columns after \(keyColumns) and \(valueColumns)")
+    let range = range ?? 0..<added.rows
     (keyColumns, valueColumns) = (added.columns, values.columns)
-    self.values += values.values
+    self.values += values.values[range.lowerBound * valueColumns..<range.upperBound * valueColumns]
     let (columns, block) = (keyColumns, Int(ck_key_block))
-    let wanted = (length + added.rows + block - 1) / block * block * columns
+    let wanted = (length + range.count + block - 1) / block * block * columns
     if wanted > keys.count { keys += repeatElement(0, count: wanted - keys.count) }
     keys.withUnsafeMutableBufferPointer { keys in
       added.values.withUnsafeBufferPointer { added in
         guard let target = keys.baseAddress, let source = added.baseAddress else { return }
-        for row in 0..<values.rows {
-          let token = length + row
+        for (index, row) in range.enumerated() {
+          let token = length + index
           ck_place_keys(source + row * columns, columns, token % block, target + token / block * block * columns)
         }
       }
     }
-    length += added.rows
+    length += range.count
   }
 
   /// All keys and values, `[length, columns]`.
@@ -69,44 +74,57 @@ extension CausalAttention {
   /// Multiply-adds that another thread is worth.
   private static let leastWork = 1 << 17
 
-  /// Attends with one query, that of the token added last.
+  /// Attends with one query of each text, that of the token added last.
   ///
-  /// What comes out does not depend on the number of threads; it is rounded differently from
-  /// ``callAsFunction(queries:keys:values:)``.
+  /// A query's result depends on its own text alone, in every bit, whatever the number of texts and threads; it is
+  /// rounded differently from ``callAsFunction(queries:keys:values:)``.
   ///
-  /// - Parameter query: `[1, heads × headDimension]`.
-  /// - Returns: `[1, heads × valueDimension]`.
-  public func callAsFunction(query: Matrix, cache: KeyValueCache) -> Matrix {
-    attend(query, cache, InstructionSet.current.kernels)
+  /// - Parameters:
+  ///   - queries: `[texts, heads × headDimension]`.
+  ///   - caches: one a query.
+  /// - Returns: `[texts, heads × valueDimension]`.
+  public func callAsFunction(queries: Matrix, caches: [KeyValueCache]) -> Matrix {
+    attend(queries, caches, InstructionSet.current.kernels)
   }
 
-  /// ``callAsFunction(query:cache:)`` by given kernels.
-  func attend(_ query: Matrix, _ cache: KeyValueCache, _ kernels: ck_kernels) -> Matrix {
-    let (length, columns) = (cache.length, cache.columns)
-    precondition(query.rows == 1 && length > 0, "\(query.rows) queries and \(length) keys")
+  /// ``callAsFunction(queries:caches:)`` by given kernels.
+  func attend(_ queries: Matrix, _ caches: [KeyValueCache], _ kernels: ck_kernels) -> Matrix {
     precondition(
-      query.columns == heads * headDimension && columns.keys == keyValueHeads * headDimension
-        && columns.values == keyValueHeads * valueDimension,
-      "\(query.columns), \(columns.keys) and \(columns.values) columns of queries, keys and values")
+      queries.rows == caches.count && queries.columns == heads * headDimension,
+      "\(queries.rows) × \(queries.columns) queries for \(caches.count) texts")
+    for cache in caches {
+      let columns = cache.columns
+      precondition(
+        cache.length > 0 && columns.keys == keyValueHeads * headDimension
+          && columns.values == keyValueHeads * valueDimension,
+        "\(columns.keys) and \(columns.values) columns of \(cache.length) keys and values")
+    }
     let sharing = heads / keyValueHeads
     let tasksPerHead = (sharing + Self.headsPerTask - 1) / Self.headsPerTask
-    return Matrix(rows: 1, columns: heads * valueDimension) { result in
-      query.values.withUnsafeBufferPointer { query in
-        cache.read { keys, values in
-          guard let query = query.baseAddress, let target = result.baseAddress else { return }
-          nonisolated(unsafe) let (q, k, v, y) = (query, keys, values, target)
-          let task: @Sendable (Int) -> Void = { task in
-            let keyHead = task / tasksPerHead
-            let first = keyHead * sharing + task % tasksPerHead * Self.headsPerTask
-            let range = first..<min((keyHead + 1) * sharing, first + Self.headsPerTask)
-            attend(range, keyHead, length, q, k, columns.keys, v, columns.values, y, kernels)
+    let tasksPerText = keyValueHeads * tasksPerHead
+    let (queryWidth, resultWidth) = (heads * headDimension, heads * valueDimension)
+    return Matrix(rows: queries.rows, columns: resultWidth) { result in
+      queries.values.withUnsafeBufferPointer { queries in
+        guard let queries = queries.baseAddress, let target = result.baseAddress else { return }
+        nonisolated(unsafe) let (q, y, caches) = (queries, target, caches)
+        let task: @Sendable (Int) -> Void = { task in
+          let (text, part) = (task / tasksPerText, task % tasksPerText)
+          let keyHead = part / tasksPerHead
+          let first = keyHead * sharing + part % tasksPerHead * Self.headsPerTask
+          let range = first..<min((keyHead + 1) * sharing, first + Self.headsPerTask)
+          let cache = caches[text]
+          cache.read { k, v in
+            attend(
+              range, keyHead, cache.length, q + text * queryWidth, k, cache.columns.keys, v, cache.columns.values,
+              y + text * resultWidth, kernels)
           }
-          let tasks = keyValueHeads * tasksPerHead
-          if length * heads * (headDimension + valueDimension) < Self.leastWork {
-            for index in 0..<tasks { task(index) }
-          } else {
-            Parallel.forEach(tasks, task)
-          }
+        }
+        let tasks = caches.count * tasksPerText
+        let length = caches.reduce(0) { $0 + $1.length }
+        if length * heads * (headDimension + valueDimension) < Self.leastWork {
+          for index in 0..<tasks { task(index) }
+        } else {
+          Parallel.forEach(tasks, task)
         }
       }
     }

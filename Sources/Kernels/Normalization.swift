@@ -10,7 +10,8 @@ public enum NormKind: Hashable, Sendable {
 }
 
 extension Matrix {
-  private static let rowsPerTask = 32
+  // Some microseconds: generation normalises one row a text, and the texts should not wait for each other.
+  private static let normalizedPerTask = 8192
 
   /// Normalises runs of neighbouring columns, each by its own statistics.
   ///
@@ -25,7 +26,7 @@ extension Matrix {
       "\(weight.count) norm weights for runs of \(width) of \(columns) columns")
     return Matrix(rows: rows, columns: columns) { result in
       guard let y = SharedPointer(result) else { return }
-      Parallel.forEachRange(of: rows, size: Self.rowsPerTask) { range in
+      Parallel.forEachRange(of: rows, size: max(1, Self.normalizedPerTask / columns)) { range in
         values.withUnsafeBufferPointer { x in
           weight.withUnsafeBufferPointer { weight in
             guard let x = x.baseAddress, let factors = weight.baseAddress else { return }

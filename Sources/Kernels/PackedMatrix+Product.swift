@@ -15,7 +15,7 @@ extension PackedMatrix {
     return x.rows <= Self.mostSingleTokens ? singleTokenProduct(x, kernels) : manyTokenProduct(x, kernels)
   }
 
-  /// ``product(_:)`` by the kernel for one token.
+  /// ``product(_:)`` by the kernels for one token and for a few, which round alike.
   package func singleTokenProduct(_ x: Matrix, _ kernels: ck_kernels) -> Matrix {
     let operand = FloatTokens(x, for: self)
     return Matrix(rows: x.rows, columns: outFeatures) { y in

@@ -2,6 +2,9 @@ internal import CKernels
 public import Tensors
 
 extension PackedMatrix {
+  /// Most tokens whose products with several weights are one parallel loop.
+  public static let mostFewTokens = Int(ck_few_tokens)
+
   /// Bytes of codes that a task of a product of few tokens reads, about a microsecond: so long a thread may have to wait
   /// for the others at the end.
   private static let taskBytes = 32 << 10
@@ -11,8 +14,13 @@ extension PackedMatrix {
   /// For few tokens it is one parallel loop over the rows of all weights. Activations that are rounded alike are rounded
   /// once.
   ///
-  /// - Parameter activations: weights without an integer product take them as they are.
-  public static func products(_ weights: [PackedMatrix], _ x: Matrix, activations: Activations) -> [Matrix] {
+  /// - Parameters:
+  ///   - activations: weights without an integer product take them as they are.
+  ///   - asSingle: whether up to ``mostFewTokens`` tokens that are taken as they are have each the bits that it would
+  ///     have alone. Rounded ones always have.
+  public static func products(
+    _ weights: [PackedMatrix], _ x: Matrix, activations: Activations, asSingle: Bool = false
+  ) -> [Matrix] {
     var rounded: RoundedTokens?
     let kernels = InstructionSet.current
     let factors = weights.map { weight in
@@ -22,7 +30,8 @@ extension PackedMatrix {
       rounded = tokens
       return Factor.rounded(tokens)
     }
-    guard x.rows <= mostSingleTokens else {
+    let areRounded = factors.allSatisfy { if case .rounded = $0 { true } else { false } }
+    guard x.rows <= (asSingle || areRounded ? mostFewTokens : mostSingleTokens) else {
       return zip(weights, factors).map { weight, factor in
         switch factor {
         case .float(let x): weight.product(x)
@@ -144,13 +153,17 @@ struct FloatTokens: Sendable {
     }
   }
 
-  /// Some panels of the product `[tokens, outFeatures]`, token by token.
+  /// Some panels of the product `[tokens, outFeatures]`, the bits of each token as if it were alone.
   func multiply(
     _ panels: UnsafePointer<ck_panels>, _ range: Range<Int>, _ kernels: ck_kernels, _ y: UnsafeMutablePointer<Float>,
     _ outFeatures: Int
   ) {
     x.values.withUnsafeBufferPointer { values in
       sums.withUnsafeBufferPointer { sums in
+        if x.rows > PackedMatrix.mostSingleTokens, x.rows <= PackedMatrix.mostFewTokens {
+          return kernels.product_few(
+            panels, range.lowerBound, range.upperBound, values.baseAddress, sums.baseAddress, x.rows, y, outFeatures)
+        }
         for token in 0..<x.rows {
           kernels.product_one(
             panels, range.lowerBound, range.upperBound, values.baseAddress?.advanced(by: token * x.columns),

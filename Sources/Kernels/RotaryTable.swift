@@ -12,6 +12,8 @@ public enum RotaryPairing: Hashable, Sendable {
 
 /// Cosines and sines of rotary position embedding (Su et al., 2021) for positions up to a bound.
 public struct RotaryTable: Sendable {
+  // Some microseconds.
+  private static let valuesPerTask = 16384
   private let half: Int
   private let cosines: [Float]
   private let sines: [Float]
@@ -59,7 +61,7 @@ public struct RotaryTable: Sendable {
     let columns = x.columns
     x.values.withUnsafeMutableBufferPointer { buffer in
       guard let x = SharedPointer(buffer) else { return }
-      Parallel.forEachRange(of: positions.count, size: 64) { range in
+      Parallel.forEachRange(of: positions.count, size: max(1, Self.valuesPerTask / max(1, columns))) { range in
         cosines.withUnsafeBufferPointer { cosines in
           sines.withUnsafeBufferPointer { sines in
             guard let cosines = cosines.baseAddress, let sines = sines.baseAddress else { return }

@@ -5,7 +5,8 @@ internal import Tensors
 extension DecoderLayer {
   /// Grouped attention on normalised rows, `[tokens, hiddenSize]`.
   func attend(
-    _ a: GroupedAttention, _ x: Matrix, sequences: Sequences, tables: [RotaryTable], cache: KeyValueCache?, tap: Tap?
+    _ a: GroupedAttention, _ x: Matrix, sequences: Sequences, tables: [RotaryTable], caches: [KeyValueCache]?,
+    tap: Tap?
   ) throws(ModelError) -> Matrix {
     let (queryWidth, keyWidth) = (a.heads * a.headDimension, a.keyValueHeads * a.headDimension)
     var (queries, keys, values): (Matrix, Matrix, Matrix)
@@ -31,7 +32,7 @@ extension DecoderLayer {
       values.clip(clip)
     }
     if let rotary = a.rotary {
-      let positions = Self.positions(sequences, after: cache)
+      let positions = Self.positions(sequences, after: caches)
       let table = tables[rotary.table]
       table.rotate(&queries, headDimension: a.headDimension, pairing: rotary.pairing, positions: positions)
       table.rotate(&keys, headDimension: a.headDimension, pairing: rotary.pairing, positions: positions)
@@ -45,13 +46,14 @@ extension DecoderLayer {
     let attention = CausalAttention(
       heads: a.heads, keyValueHeads: a.keyValueHeads, headDimension: a.headDimension, scale: a.scale, window: a.window,
       softcap: a.softcap, sinks: a.hasSinks ? vectors["self_attn.sinks"] : nil)
-    let mixed = Self.mix(attention, queries, keys, values, sequences, cache)
+    let mixed = Self.mix(attention, queries, keys, values, sequences, caches)
     return try apply(a.outputName, mixed, tap)
   }
 
   /// Latent attention on normalised rows, keys and values expanded for every head.
   func attend(
-    _ a: LatentAttention, _ x: Matrix, sequences: Sequences, tables: [RotaryTable], cache: KeyValueCache?, tap: Tap?
+    _ a: LatentAttention, _ x: Matrix, sequences: Sequences, tables: [RotaryTable], caches: [KeyValueCache]?,
+    tap: Tap?
   ) throws(ModelError) -> Matrix {
     var queries: Matrix
     if a.queryRank != nil {
@@ -64,7 +66,7 @@ extension DecoderLayer {
     let compressed = norm("self_attn.kv_a_layernorm")(both.columns(0..<a.keyValueRank))
     var turning = both.columns(a.keyValueRank..<both.columns)
     let expanded = try apply("self_attn.kv_b_proj", compressed, tap)
-    let positions = Self.positions(sequences, after: cache)
+    let positions = Self.positions(sequences, after: caches)
     let table = tables[a.rotary.table]
     table.rotate(
       &queries, headDimension: a.headDimension, offset: a.plainDimension, pairing: a.rotary.pairing,
@@ -74,14 +76,15 @@ extension DecoderLayer {
     let attention = CausalAttention(
       heads: a.heads, keyValueHeads: a.heads, headDimension: a.headDimension, valueDimension: a.valueDimension,
       scale: a.scale)
-    return try apply("self_attn.o_proj", Self.mix(attention, queries, keys, values, sequences, cache), tap)
+    return try apply("self_attn.o_proj", Self.mix(attention, queries, keys, values, sequences, caches), tap)
   }
 
   /// Keys, each head's own channels before the shared turning ones, and values.
   private static func split(_ a: LatentAttention, _ expanded: Matrix, _ turning: Matrix) -> (Matrix, Matrix) {
     let (plain, turned, value, head) = (a.plainDimension, a.rotaryDimension, a.valueDimension, a.headDimension)
     let keys = Matrix(rows: expanded.rows, columns: a.heads * head) { keys in
-      for row in 0..<expanded.rows {
+      nonisolated(unsafe) let keys = keys
+      Parallel.forEach(expanded.rows) { row in
         for index in 0..<a.heads {
           let target = row * a.heads * head + index * head
           let source = row * expanded.columns + index * (plain + value)
@@ -93,7 +96,8 @@ extension DecoderLayer {
       }
     }
     let values = Matrix(rows: expanded.rows, columns: a.heads * value) { values in
-      for row in 0..<expanded.rows {
+      nonisolated(unsafe) let values = values
+      Parallel.forEach(expanded.rows) { row in
         for index in 0..<a.heads {
           let target = row * a.heads * value + index * value
           let source = row * expanded.columns + index * (plain + value) + plain
@@ -104,27 +108,40 @@ extension DecoderLayer {
     return (keys, values)
   }
 
-  private static func positions(_ sequences: Sequences, after cache: KeyValueCache?) -> [Int] {
-    let past = cache?.length ?? 0
-    return sequences.ranges.flatMap { range in range.map { $0 - range.lowerBound + past } }
+  private static func positions(_ sequences: Sequences, after caches: [KeyValueCache]?) -> [Int] {
+    sequences.ranges.enumerated().flatMap { index, range in
+      let past = caches?[index].length ?? 0
+      return range.map { $0 - range.lowerBound + past }
+    }
   }
 
   /// Attends within each text.
   private static func mix(
     _ attention: CausalAttention, _ queries: Matrix, _ keys: Matrix, _ values: Matrix, _ sequences: Sequences,
-    _ cache: KeyValueCache?
+    _ caches: [KeyValueCache]?
   ) -> Matrix {
-    if let cache {
-      let isFirst = cache.length == 0
-      cache.append(keys: keys, values: values)
-      if queries.rows == 1 { return attention(query: queries, cache: cache) }
-      let all = isFirst ? (keys, values) : cache.matrices()
-      return attention(queries: queries, keys: all.0, values: all.1)
+    let ranges = sequences.ranges
+    if let caches {
+      precondition(caches.count == ranges.count, "\(caches.count) caches for \(ranges.count) texts")
+      for (cache, range) in zip(caches, ranges) { cache.append(keys: keys, values: values, rows: range) }
+      if ranges.allSatisfy({ $0.count == 1 }) { return attention(queries: queries, caches: caches) }
     }
-    guard sequences.ranges.count > 1 else { return attention(queries: queries, keys: keys, values: values) }
+    if ranges.count == 1, caches.map({ $0[0].length == queries.rows }) ?? true {
+      return attention(queries: queries, keys: keys, values: values)
+    }
     var joined: [Float] = []
-    for range in sequences.ranges {
-      joined += attention(queries: queries.rows(range), keys: keys.rows(range), values: values.rows(range)).values
+    for (index, range) in ranges.enumerated() {
+      let own = queries.rows(range)
+      guard let cache = caches?[index] else {
+        joined += attention(queries: own, keys: keys.rows(range), values: values.rows(range)).values
+        continue
+      }
+      if range.count == 1 {
+        joined += attention(queries: own, caches: [cache]).values
+      } else {
+        let all = cache.length == range.count ? (keys.rows(range), values.rows(range)) : cache.matrices()
+        joined += attention(queries: own, keys: all.0, values: all.1).values
+      }
     }
     return Matrix(rows: queries.rows, columns: joined.count / max(1, queries.rows), values: joined)
   }

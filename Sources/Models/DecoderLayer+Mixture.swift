@@ -36,7 +36,7 @@ extension DecoderLayer {
     var result = try feed(shared.feedForward, x, tap: tap)
     if let name = shared.gateName {
       let gates = try apply(name, x, tap).values.map { 1 / (1 + exp(-$0)) }
-      for row in 0..<result.rows { for column in 0..<result.columns { result[row, column] *= gates[row] } }
+      result.scaleRows(by: gates)
     }
     return result
   }

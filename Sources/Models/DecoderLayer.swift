@@ -61,6 +61,9 @@ public struct DecoderLayer: Sendable {
     for linear in layout.linears { linears[linear.name] = try self.linear(linear.name).resident() }
   }
 
+  /// Whether a row's result of every linear is the same in every bit whatever the number of rows.
+  var hasIndependentRows: Bool { layout.linears.allSatisfy { linears[$0.name]?.hasIndependentRows ?? false } }
+
   func norm(_ name: String) -> Norm {
     guard let norm = norms[name] else { preconditionFailure("a layer has no norm \(name)") }
     return norm
@@ -96,16 +99,16 @@ extension DecoderLayer {
   ///
   /// - Parameters:
   ///   - tables: the model's rotary tables, long enough for every text.
-  ///   - cache: keys and values of earlier tokens; then the one chunk continues that one text.
+  ///   - caches: keys and values of earlier tokens, one cache a text of the one chunk, which continues those texts.
   public func callAsFunction(
-    _ hidden: HiddenStates, tables: [RotaryTable], cache: KeyValueCache? = nil, tap: Tap? = nil
+    _ hidden: HiddenStates, tables: [RotaryTable], caches: [KeyValueCache]? = nil, tap: Tap? = nil
   ) throws(ModelError) {
-    for block in configuration.blocks { try advance(hidden, through: block, tables: tables, cache: cache, tap: tap) }
+    for block in configuration.blocks { try advance(hidden, through: block, tables: tables, caches: caches, tap: tap) }
   }
 
   /// Moves hidden states through one block: adds what the block gives.
   public func advance(
-    _ hidden: HiddenStates, through block: LayerBlock, tables: [RotaryTable], cache: KeyValueCache? = nil,
+    _ hidden: HiddenStates, through block: LayerBlock, tables: [RotaryTable], caches: [KeyValueCache]? = nil,
     tap: Tap? = nil
   ) throws(ModelError) {
     if block == .feedForward, case .mixture(let mixture) = configuration.feedForward {
@@ -113,28 +116,28 @@ extension DecoderLayer {
     }
     for (chunk, sequences) in hidden.chunks.enumerated() {
       var states = try hidden.read(chunk)
-      states += try delta(block, of: states, sequences: sequences, tables: tables, cache: cache, tap: tap)
+      states += try delta(block, of: states, sequences: sequences, tables: tables, caches: caches, tap: tap)
       try hidden.write(states, to: chunk)
     }
   }
 
   /// What a block adds to the residual stream, for one chunk of it.
   public func delta(
-    _ block: LayerBlock, of hidden: Matrix, sequences: Sequences, tables: [RotaryTable], cache: KeyValueCache? = nil,
+    _ block: LayerBlock, of hidden: Matrix, sequences: Sequences, tables: [RotaryTable], caches: [KeyValueCache]? = nil,
     tap: Tap? = nil
   ) throws(ModelError) -> Matrix {
     var result: Matrix
     switch block {
     case .attention:
       let x = input(of: block, hidden)
-      result = try attended(x, sequences: sequences, tables: tables, cache: cache, tap: tap)
+      result = try attended(x, sequences: sequences, tables: tables, caches: caches, tap: tap)
       if let name = configuration.norms.attentionOutput { result = norm(name)(result) }
     case .feedForward:
       result = try fed(input(of: block, hidden), tap: tap)
       if let name = configuration.norms.feedForwardOutput { result = norm(name)(result) }
     case .parallel:
       let x = input(of: block, hidden)
-      result = try attended(x, sequences: sequences, tables: tables, cache: cache, tap: tap)
+      result = try attended(x, sequences: sequences, tables: tables, caches: caches, tap: tap)
       result += try fed(x, tap: tap)
     }
     if configuration.residualMultiplier != 1 { result.scale(by: configuration.residualMultiplier) }
@@ -151,13 +154,13 @@ extension DecoderLayer {
   func input(_ hidden: Matrix, _ name: String?) -> Matrix { name.map { norm($0)(hidden) } ?? hidden }
 
   private func attended(
-    _ x: Matrix, sequences: Sequences, tables: [RotaryTable], cache: KeyValueCache?, tap: Tap?
+    _ x: Matrix, sequences: Sequences, tables: [RotaryTable], caches: [KeyValueCache]?, tap: Tap?
   ) throws(ModelError) -> Matrix {
     switch configuration.attention {
     case .grouped(let attention):
-      try attend(attention, x, sequences: sequences, tables: tables, cache: cache, tap: tap)
+      try attend(attention, x, sequences: sequences, tables: tables, caches: caches, tap: tap)
     case .latent(let attention):
-      try attend(attention, x, sequences: sequences, tables: tables, cache: cache, tap: tap)
+      try attend(attention, x, sequences: sequences, tables: tables, caches: caches, tap: tap)
     }
   }
 

@@ -1,163 +1,173 @@
-internal import Foundation
 internal import Kernels
 internal import Tensors
 
-/// How the next token is drawn.
-public struct Sampling: Sendable {
-  /// Divides the logits; zero takes the likeliest token.
-  public var temperature: Float
-  /// Only the likeliest so many tokens; zero takes all.
-  public var topK: Int
-  /// Only the likeliest tokens whose probabilities add up to this.
-  public var topP: Float
-  /// The same seed draws the same text.
-  public var seed: UInt64
+/// A text that a ``Generator`` continues: what the layers remember of it, and how its tokens are drawn.
+public final class GeneratedText {
+  /// How its tokens are drawn.
+  public let sampling: Sampling
+  fileprivate let caches: [KeyValueCache]
+  fileprivate var random: SplitMix64
 
-  /// A way of drawing; greedy by default.
-  public init(temperature: Float = 0, topK: Int = 0, topP: Float = 1, seed: UInt64 = 0) {
-    self.temperature = temperature
-    self.topK = topK
-    self.topP = topP
-    self.seed = seed
+  fileprivate init(_ sampling: Sampling, layers: Int) {
+    self.sampling = sampling
+    caches = (0..<layers).map { _ in KeyValueCache() }
+    random = SplitMix64(seed: sampling.seed)
   }
 
-  /// Draws one token.
-  func token(from logits: ArraySlice<Float>, using generator: inout SplitMix64) -> Int {
-    guard temperature > 0 else { return Self.likeliest(logits) }
-    let base = logits.startIndex
-    var order = LogitOrder.descending(logits)
-    if topK > 0 { order = Array(order.prefix(topK)) }
-    let top = order.first.map { logits[base + $0] } ?? 0
-    var weights = order.map { exp(Double((logits[base + $0] - top) / temperature)) }
-    let total = weights.reduce(0, +)
-    var kept = 0.0
-    for (rank, weight) in weights.enumerated() {
-      kept += weight / total
-      if kept >= Double(topP) {
-        weights.removeSubrange((rank + 1)...)
-        break
-      }
-    }
-    var draw = Double(generator.next() >> 11) * 0x1p-53 * weights.reduce(0, +)
-    for (rank, weight) in weights.enumerated() {
-      draw -= weight
-      if draw < 0 { return order[rank] }
-    }
-    return order[weights.count - 1]
-  }
-
-  /// The first of the largest.
-  private static func likeliest(_ logits: ArraySlice<Float>) -> Int {
-    logits.withUnsafeBufferPointer { logits in
-      var best = 0
-      for index in logits.indices where logits[index] > logits[best] { best = index }
-      return best
-    }
-  }
+  /// Tokens read so far.
+  public var length: Int { caches.first?.length ?? 0 }
 }
 
-/// Tokens by their logits.
-enum LogitOrder {
-  /// Places of the values from the largest to the smallest, equal ones in their order: a radix sort, since vocabularies
-  /// have a hundred thousand tokens and one is drawn every few milliseconds.
-  static func descending(_ values: ArraySlice<Float>) -> [Int] {
-    // Bits that order as the numbers do, turned round; adding 0 makes −0 the same as 0.
-    var keys = values.map { value in
-      let bits = (value + 0).bitPattern
-      return bits >> 31 == 0 ? ~(bits | 0x8000_0000) : bits
-    }
-    var order = Array(0..<Int32(keys.count))
-    var (nextKeys, nextOrder) = (keys, order)
-    for shift in stride(from: UInt32(0), to: 33, by: 11) {
-      var places = [Int](repeating: 0, count: 1 << 11)
-      for key in keys { places[Int(key >> shift & 0x7FF)] += 1 }
-      var start = 0
-      for digit in places.indices { (places[digit], start) = (start, start + places[digit]) }
-      for (index, key) in keys.enumerated() {
-        let digit = Int(key >> shift & 0x7FF)
-        nextKeys[places[digit]] = key
-        nextOrder[places[digit]] = order[index]
-        places[digit] += 1
-      }
-      swap(&keys, &nextKeys)
-      swap(&order, &nextOrder)
-    }
-    return order.map(Int.init)
-  }
-}
-
-/// SplitMix64 (Steele, Lea and Flood, 2014): small, seeded, the same on every machine.
-public struct SplitMix64: RandomNumberGenerator, Sendable {
-  private var state: UInt64
-
-  /// A generator for one seed.
-  public init(seed: UInt64) { state = seed }
-
-  /// The next 64 random bits.
-  public mutating func next() -> UInt64 {
-    state &+= 0x9E37_79B9_7F4A_7C15
-    var z = state
-    z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-    z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-    return z ^ (z >> 31)
-  }
-}
-
-/// A model that continues one text.
+/// A model that continues texts, one or several at a time: each reading of the weights serves all of them.
+///
+/// A text's logits, and with them its tokens, are the same in every bit alone and beside any others. Attention is each
+/// text's own affair, in the same steps. A linear gives a row the same bits whatever the number of rows where integer
+/// codes meet activations rounded to int8, and elsewhere for one row of each of up to ``mostTexts`` texts. Hence prompts
+/// are read together only where all linears are of the first sort, and one after the other in other models.
+///
+/// Which tokens are read in one call does matter: the same prompt in two parts is rounded differently.
 public struct Generator {
-  private let model: ResidentModel
-  private var caches: [KeyValueCache]
-  private let tables: [RotaryTable]
-  private var random: SplitMix64
-  private let sampling: Sampling
+  /// Tokens of one text that are to be read.
+  public struct Read {
+    /// The text.
+    public let text: GeneratedText
+    /// The prompt at first, then the token drawn last.
+    public let ids: [Int]
 
-  /// A generator that has read nothing yet.
-  ///
-  /// - Parameter positions: the most tokens the text may come to have.
-  public init(_ model: ResidentModel, sampling: Sampling, positions: Int) throws(ModelError) {
+    /// At least one token.
+    public init(_ text: GeneratedText, _ ids: [Int]) {
+      precondition(!ids.isEmpty, "no tokens to read")
+      self.text = text
+      self.ids = ids
+    }
+  }
+
+  /// Most texts that are continued at a time.
+  public static let mostTexts = Linear.mostBatchRows
+  /// Most tokens that move through the layers together; a longer prompt is read in parts.
+  static let mostRows = 512
+
+  private let model: ResidentModel
+  private let positions: Int
+  private let tables: [RotaryTable]
+  private let readsPromptsTogether: Bool
+
+  /// A generator for texts of at most so many tokens.
+  public init(_ model: ResidentModel, positions: Int) throws(ModelError) {
     let maximum = model.configuration.maximumPositions
     guard positions <= maximum else { throw .tooLong(length: positions, maximum: maximum) }
     self.model = model
-    caches = model.layers.map { _ in KeyValueCache() }
+    self.positions = positions
     tables = model.rotaryTables(positions)
-    random = SplitMix64(seed: sampling.seed)
-    self.sampling = sampling
+    readsPromptsTogether = model.layers.allSatisfy(\.hasIndependentRows)
   }
 
-  /// Loads a model for one text.
-  public init(_ model: LanguageModel, sampling: Sampling, positions: Int) throws(ModelError) {
-    try self.init(try ResidentModel(model), sampling: sampling, positions: positions)
+  /// Loads a model.
+  public init(_ model: LanguageModel, positions: Int) throws(ModelError) {
+    try self.init(try ResidentModel(model), positions: positions)
   }
 
-  /// Forgets the text, as if nothing had been read.
-  public mutating func forget() { caches = model.layers.map { _ in KeyValueCache() } }
-
-  /// Reads tokens and draws the one that follows; `nil` when it ends the text.
-  ///
-  /// - Parameter ids: the prompt at first, then the token drawn last.
-  public mutating func next(after ids: [Int]) throws(ModelError) -> Int? {
-    let logits = try Parallel.withAwakeThreads { () throws(ModelError) in try self.logits(after: ids) }
-    let id = sampling.token(from: logits.row(0), using: &random)
-    return model.configuration.endTokens.contains(id) ? nil : id
+  /// A text of which nothing has been read yet.
+  public func text(_ sampling: Sampling = Sampling()) -> GeneratedText {
+    GeneratedText(sampling, layers: model.layers.count)
   }
 
-  /// Logits of the token that follows, `[1, vocabularySize]`.
-  private func logits(after ids: [Int]) throws(ModelError) -> Matrix {
-    var hidden = HiddenStates(try model.embedding(ids), Sequences(lengths: [ids.count]))
-    for (index, layer) in model.layers.enumerated() {
-      for block in layer.configuration.blocks {
-        // Nobody reads what the last feed-forward would make of earlier tokens.
-        if index == model.layers.count - 1, block == .feedForward, ids.count > 1 {
-          hidden = HiddenStates(try last(of: hidden), Sequences(lengths: [1]))
-        }
-        try layer.advance(hidden, through: block, tables: tables, cache: caches[index])
+  /// Reads tokens of up to ``mostTexts`` texts, each named once, and draws the token that follows each; `nil` where it
+  /// ends the text.
+  public func next(_ reads: [Read]) throws(ModelError) -> [Int?] {
+    precondition(reads.count <= Self.mostTexts, "\(reads.count) texts, at most \(Self.mostTexts)")
+    return try Parallel.withAwakeThreads { () throws(ModelError) in
+      let logits = try self.logits(reads)
+      let (samplings, states) = (reads.map(\.text.sampling), reads.map(\.text.random))
+      let drawn = Parallel.map(reads.count) { index in
+        var random = states[index]
+        return (id: samplings[index].token(from: logits.row(index), using: &random), random: random)
+      }
+      return zip(reads, drawn).map { read, drawn in
+        read.text.random = drawn.random
+        return model.configuration.endTokens.contains(drawn.id) ? nil : drawn.id
       }
     }
-    return model.head(try last(of: hidden))
   }
 
-  private func last(of hidden: HiddenStates) throws(ModelError) -> Matrix {
-    let states = try hidden.read(0)
-    return states.rows == 1 ? states : states.rows(states.rows - 1..<states.rows)
+  /// Logits of the tokens that follow, `[reads.count, vocabularySize]`.
+  func logits(_ reads: [Read]) throws(ModelError) -> Matrix {
+    for read in reads where read.text.length + read.ids.count > positions {
+      throw .tooLong(length: read.text.length + read.ids.count, maximum: positions)
+    }
+    let columns = model.configuration.hiddenSize
+    var last = Matrix(rows: reads.count, columns: columns)
+    for pass in ReadingPass.all(reads.map(\.ids.count), together: readsPromptsTogether, rows: Self.mostRows) {
+      let states = try self.last(
+        pass.parts.flatMap { reads[$0.read].ids[$0.range] }, pass.parts.map { (reads[$0.read].text, $0.range.count) })
+      for (row, part) in pass.parts.enumerated() {
+        last.values.replaceSubrange(part.read * columns..<(part.read + 1) * columns, with: states.row(row))
+      }
+    }
+    return model.head(last)
+  }
+
+  /// Hidden states after the last token of each text, `[texts.count, hiddenSize]`; the tokens lie one text after the
+  /// other.
+  private func last(_ ids: [Int], _ texts: [(GeneratedText, count: Int)]) throws(ModelError) -> Matrix {
+    let sequences = Sequences(lengths: texts.map(\.count))
+    var hidden = HiddenStates(try model.embedding(ids), sequences)
+    var hasLastOnly = ids.count == texts.count
+    func takeLast() throws(ModelError) {
+      guard !hasLastOnly else { return }
+      let picked = try hidden.read(0).gathered(rows: sequences.ranges.map { $0.upperBound - 1 })
+      hidden = HiddenStates(picked, Sequences(lengths: texts.map { _ in 1 }))
+      hasLastOnly = true
+    }
+    for (index, layer) in model.layers.enumerated() {
+      let caches = texts.map(\.0.caches[index])
+      for block in layer.configuration.blocks {
+        // Nobody reads what the last feed-forward would make of earlier tokens.
+        if index == model.layers.count - 1, block == .feedForward { try takeLast() }
+        try layer.advance(hidden, through: block, tables: tables, caches: caches)
+      }
+    }
+    try takeLast()
+    return try hidden.read(0)
+  }
+}
+
+/// Tokens that move through the layers together.
+struct ReadingPass: Equatable {
+  /// Some tokens of one text.
+  struct Part: Equatable {
+    /// Which text.
+    let read: Int
+    /// Which of the tokens to be read.
+    let range: Range<Int>
+  }
+
+  /// At most one of each text.
+  var parts: [Part] = []
+
+  /// Cuts what is to be read of each text into parts, by its length alone, and puts parts together.
+  ///
+  /// - Parameters:
+  ///   - together: whether parts of several tokens may move together; single tokens always may.
+  ///   - limit: most tokens that move together.
+  static func all(_ lengths: [Int], together: Bool, rows limit: Int) -> [ReadingPass] {
+    var passes: [ReadingPass] = []
+    for start in stride(from: 0, to: lengths.max() ?? 0, by: limit) {
+      let parts = lengths.indices.filter { lengths[$0] > start }.map { read in
+        Part(read: read, range: start..<min(lengths[read], start + limit))
+      }
+      let singles = parts.filter { $0.range.count == 1 }
+      if !singles.isEmpty { passes.append(ReadingPass(parts: singles)) }
+      var rows = limit
+      for part in parts where part.range.count > 1 {
+        rows += part.range.count
+        if rows > limit || !together {
+          passes.append(ReadingPass())
+          rows = part.range.count
+        }
+        passes[passes.count - 1].parts.append(part)
+      }
+    }
+    return passes
   }
 }

@@ -31,6 +31,13 @@ public struct Linear: Sendable {
   var inputRounding: ActivationRounding?
   /// What a product of integer codes does to its input; codes without an integer product take it as it is.
   var activations = PackedMatrix.Activations.float
+  /// Whether up to ``mostBatchRows`` rows have each the bits that it would have alone, for texts generated together.
+  ///
+  /// More rows, and all rows of other linears, are multiplied in the way that is fastest for their number.
+  var servesBatches = false
+
+  /// Most rows that ``servesBatches`` is about.
+  static let mostBatchRows = PackedMatrix.mostFewTokens
 
   /// A linear.
   public init(name: String, weight: Weight, bias: [Float]? = nil) {
@@ -57,7 +64,9 @@ public struct Linear: Sendable {
       let activations = linears[0].productActivations
       if packed.count == linears.count, linears.allSatisfy({ $0.productActivations == activations }) {
         let x = linears[0].inputRounding.map { $0(x) } ?? x
-        return zip(linears, PackedMatrix.products(packed, x, activations: activations)).map { $0.biased($1) }
+        let products = PackedMatrix.products(
+          packed, x, activations: activations, asSingle: linears[0].servesBatches)
+        return zip(linears, products).map { $0.biased($1) }
       }
     }
     return linears.map { $0.biased($0.product(x)) }
@@ -71,11 +80,13 @@ public struct Linear: Sendable {
   private func product(_ x: Matrix) -> Matrix {
     let x = inputRounding.map { $0(x) } ?? x
     switch weight {
-    case .dense(let tensor) where x.rows <= DenseRows.mostTokens: return DenseRows(tensor).product(x)
+    case .dense(let tensor) where x.rows <= (servesBatches ? Self.mostBatchRows : DenseRows.mostTokens):
+      return DenseRows(tensor).product(x)
     case .dense(let tensor): return MatrixProduct.product(x, tensor)
     case .matrix(let matrix): return MatrixProduct.product(x, transposed: matrix)
     case .rows(let rows): return MatrixProduct.product(x, rows)
-    case .quantized(let packed): return PackedMatrix.products([packed], x, activations: productActivations)[0]
+    case .quantized(let packed):
+      return PackedMatrix.products([packed], x, activations: productActivations, asSingle: servesBatches)[0]
     case .absent(let outFeatures, _): return Matrix(rows: x.rows, columns: outFeatures)
     }
   }
@@ -125,16 +136,24 @@ public struct Linear: Sendable {
     }
   }
 
-  /// The same linear held so that a product of one token is fast: packed codes where the layout has some, else floats.
+  /// Whether a row's result is the same in every bit whatever the number of rows.
+  var hasIndependentRows: Bool { packed.map { $0.hasIntegerProduct && productActivations == .int8 } ?? false }
+
+  /// The same linear held so that a product of one token of each of several texts is fast: packed codes where the layout
+  /// has some, else floats.
   func resident() throws(ModelError) -> Linear {
-    guard case .rows(let rows) = weight else { return self }
     var result = self
+    result.servesBatches = true
+    guard case .rows(let rows) = weight else { return result }
     if let pack = codes?.packed {
       do throws(CheckpointError) { result.weight = .quantized(try pack()) } catch {
         throw .checkpoint(error)
       }
     } else {
-      result.weight = .matrix(rows.matrix())
+      result.weight = .dense(
+        Tensor(.float32, [rows.outFeatures, rows.inFeatures]) { bytes in
+          rows.copyRows(0..<rows.outFeatures, to: bytes.bindMemory(to: Float.self))
+        })
     }
     return result
   }

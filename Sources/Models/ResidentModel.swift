@@ -5,7 +5,7 @@ public struct ResidentModel: Sendable {
   /// The numbers.
   public let configuration: ModelConfiguration
   let embedding: Embedding
-  let layers: [DecoderLayer]
+  var layers: [DecoderLayer]
   let head: Head
   let rotaryTables: @Sendable (_ positions: Int) -> [RotaryTable]
 
@@ -30,7 +30,7 @@ public struct ResidentModel: Sendable {
     }
     let table = if let embedding { embedding } else { try model.embedding() }
     self.embedding = table
-    self.head = if let head, !isTied { head } else { try model.head(projection: table.table) }
+    self.head = if let head, !isTied { head } else { try model.head(projection: try table.table.resident()) }
     self.layers = layers
     rotaryTables = { model.rotaryTables(positions: $0) }
   }
@@ -45,7 +45,9 @@ public struct ResidentModel: Sendable {
   private static func part(_ index: Int, of model: LanguageModel) throws(ModelError) -> Part {
     switch index {
     case 0: return .embedding(try model.embedding())
-    case 1: return model.configuration.tiesEmbeddings ? .none : .head(try model.head())
+    case 1:
+      if model.configuration.tiesEmbeddings { return .none }
+      return .head(try model.head(projection: try model.linear(model.names.head).resident()))
     default:
       var layer = try model.layer(index - 2)
       try layer.makeResident()

@@ -3,22 +3,31 @@ internal import Models
 
 /// How fast a model reads a prompt and generates, measured with tokens drawn at random.
 public struct GenerationSpeed: Sendable {
+  /// Texts continued together.
+  public struct Batch: Sendable {
+    /// Number of texts.
+    public let texts: Int
+    /// Tokens a second, of all texts together, after one token of each; one value a round.
+    public var rates: [Double] = []
+  }
+
   /// Seconds from the call until the model is in memory.
   public let secondsToLoad: Double
   /// Prompt tokens a second, one value a round.
   public let prompt: [Double]
-  /// Generated tokens a second after one token of text, one value a round.
-  public let generation: [Double]
+  /// Generated tokens a second.
+  public let generation: [Batch]
 
   /// Measures.
   ///
   /// - Parameters:
   ///   - promptTokens: tokens read at once.
-  ///   - generatedTokens: tokens read one by one, into an empty cache.
-  ///   - rounds: how often either is timed, after a round that is not.
+  ///   - generatedTokens: tokens of each text, read one by one into an empty cache.
+  ///   - batches: numbers of texts that are continued together, each measured.
+  ///   - rounds: how often each is timed, after a round that is not.
   public static func run(
     model name: String, activations: TextGeneration.Activations = .auto, promptTokens: Int, generatedTokens: Int,
-    rounds: Int
+    batches: [Int] = [1], rounds: Int
   ) throws -> GenerationSpeed {
     do {
       let start = SystemFacts.uptime
@@ -28,24 +37,28 @@ public struct GenerationSpeed: Sendable {
       guard longest <= model.configuration.maximumPositions else {
         throw PipelineError.usage("the model has \(model.configuration.maximumPositions) positions, not \(longest)")
       }
-      var generator = try Generator(model, sampling: Sampling(), positions: longest)
+      let generator = try Generator(model, positions: longest)
       let loaded = SystemFacts.uptime
       var random = SplitMix64(seed: 1)
       let vocabulary = UInt64(model.configuration.vocabularySize)
-      let draw = { Int(random.next() % vocabulary) }
-      var (prompt, generation): ([Double], [Double]) = ([], [])
+      func read(_ texts: [GeneratedText], _ count: Int) throws {
+        _ = try generator.next(
+          texts.map { text in Generator.Read(text, (0..<count).map { _ in Int(random.next() % vocabulary) }) })
+      }
+      var (prompt, generation) = ([Double](), batches.map { Batch(texts: $0) })
       for round in 0...rounds {
-        generator.forget()
-        let ids = (0..<promptTokens).map { _ in draw() }
         var begin = SystemFacts.uptime
-        _ = try generator.next(after: ids)
+        try read([generator.text()], promptTokens)
         if round > 0 { prompt.append(Double(promptTokens) / (SystemFacts.uptime - begin)) }
-        generator.forget()
-        _ = try generator.next(after: [draw()])
-        begin = SystemFacts.uptime
-        for _ in 0..<generatedTokens { _ = try generator.next(after: [draw()]) }
-        if round > 0 { generation.append(Double(generatedTokens) / (SystemFacts.uptime - begin)) }
-        try Interruption.check("stopped after \(round) rounds")
+        for index in batches.indices {
+          let texts = (0..<batches[index]).map { _ in generator.text() }
+          try read(texts, 1)
+          begin = SystemFacts.uptime
+          for _ in 0..<generatedTokens { try read(texts, 1) }
+          let seconds = SystemFacts.uptime - begin
+          if round > 0 { generation[index].rates.append(Double(generatedTokens * texts.count) / seconds) }
+          try Interruption.check("stopped after \(round) rounds")
+        }
       }
       return GenerationSpeed(secondsToLoad: loaded - start, prompt: prompt, generation: generation)
     } catch { throw PipelineError.wrapping(error) }

@@ -2,7 +2,7 @@ internal import Kernels
 public import Models
 internal import Tokenizers
 
-/// Continues a prompt.
+/// Continues prompts.
 public enum TextGeneration {
   /// What it took.
   public struct Statistics: Sendable {
@@ -47,19 +47,19 @@ public enum TextGeneration {
         throw PipelineError.input(
           "the prompt has \(ids.count) tokens, the model \(model.configuration.maximumPositions) positions")
       }
-      var generator = try Generator(resident, sampling: sampling, positions: positions)
+      let generator = try Generator(resident, positions: positions)
+      var batch = ContinuousBatch(
+        generator, [.init(ids, maximumTokens: positions - ids.count, sampling: sampling)], size: 1)
       let loaded = SystemFacts.uptime
       var decoder = inputs.tokenizer.streamingDecoder(skippingSpecialTokens: true)
       // The prompt goes through the decoder too: what follows may need its last bytes.
       for id in ids { _ = decoder.append(id) }
       var made = 0
       var first = 0.0
-      var next = ids
-      while ids.count + made < positions, let id = try generator.next(after: next) {
+      while let id = try batch.next()?.first?.token {
         if made == 0 { first = SystemFacts.uptime }
         made += 1
         write(decoder.append(id))
-        next = [id]
         try Interruption.check("stopped after \(made) tokens")
       }
       write(decoder.finish())
@@ -72,7 +72,7 @@ public enum TextGeneration {
   }
 
   /// The tokenizer, which one thread reads, and meanwhile the weights.
-  private static func loaded(_ model: LanguageModel) throws -> (ModelInputs, ResidentModel) {
+  static func loaded(_ model: LanguageModel) throws -> (ModelInputs, ResidentModel) {
     let (inputs, resident) = Parallel.together({ Result { try ModelInputs(model) } }) {
       Result { () throws(ModelError) in try ResidentModel(model) }
     }

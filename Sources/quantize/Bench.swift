@@ -33,14 +33,19 @@ struct Bench: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "Time this model instead: a prompt read at once, and tokens one by one, drawn at random.", valueName: "model"))
+      "Time this model instead: a prompt read at once, and tokens one by one of one text and of several at a time, drawn "
+        + "at random.", valueName: "model"))
   var model: String?
 
   @Option(help: ArgumentHelp("With --model: tokens of the prompt.", valueName: "n"))
   var promptTokens = 512
 
-  @Option(help: ArgumentHelp("With --model: tokens one by one.", valueName: "n"))
+  @Option(help: ArgumentHelp("With --model: tokens one by one, of each text.", valueName: "n"))
   var generatedTokens = 128
+
+  @Option(
+    parsing: .upToNextOption, help: ArgumentHelp("With --model: numbers of texts at a time.", valueName: "n"))
+  var batch = [1, 4, 8]
 
   @Option(help: ArgumentHelp("With --model: auto, float or int8, as for generate.", valueName: "how"))
   var activations = ActivationsArgument(.auto)
@@ -64,6 +69,7 @@ struct Bench: ParsableCommand {
     guard rows > 0, columns > 0, rounds > 0, tokens.allSatisfy({ $0 > 0 }), promptTokens > 0, generatedTokens > 0 else {
       throw ValidationError("Rows, columns, tokens and rounds are at least 1.")
     }
+    try Generate.validate(batches: batch)
     if json, model == nil { throw ValidationError("--json is for --model") }
   }
 
@@ -71,7 +77,8 @@ struct Bench: ParsableCommand {
     if let threads { Parallel.threads = threads }
     if let model {
       return try ModelBench.run(
-        model, activations.value, prompt: promptTokens, generated: generatedTokens, rounds: rounds, json: json)
+        model, activations.value, prompt: promptTokens, generated: generatedTokens, batches: batch, rounds: rounds,
+        json: json)
     }
     print("\(InstructionSet.current.rawValue) kernels, \(Parallel.threads) threads, OpenBLAS \(MatrixProduct.blasCore)")
     print("weights \(rows) × \(columns); GB/s counts codes, scales and zero points")

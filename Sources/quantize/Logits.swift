@@ -103,15 +103,32 @@ struct Tokenize: ParsableCommand {
 struct Generate: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Continue a prompt, straight from a folder or an artifact.",
-    discussion: "The text goes to standard output as it is made. Greedy unless --temperature is given.")
+    discussion: """
+      The text goes to standard output as it is made. Greedy unless --temperature is given.
+
+      --prompts continues many texts, several at a time, so that each reading of the weights serves all of them: a file \
+      with a JSON string a line, or {"prompt": …}, or {"messages": …} for the model's chat template. Each becomes a line \
+      {"index", "text", "tokens", "finish": "end" or "length"}, in the order of the file. A text is what --prompt makes \
+      of it alone; line i, from 0, draws with the seed n + i.
+      """)
 
   @Argument(help: ModelHelp.any)
   var model: String
 
   @Option(help: ArgumentHelp("The text to continue.", valueName: "text"))
-  var prompt: String
+  var prompt: String?
 
-  @Option(help: ArgumentHelp("The most tokens to make.", valueName: "n"))
+  @Option(help: ArgumentHelp("A file of texts to continue, one a line, as JSON.", valueName: "file"))
+  var prompts: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "With --prompts: texts at a time, up to \(Generator.mostTexts). Each holds its keys and values in memory; their "
+        + "bytes a token are said at the end.",
+      valueName: "n"))
+  var batch = 8
+
+  @Option(help: ArgumentHelp("The most tokens to make, of each text.", valueName: "n"))
   var maxTokens = 128
 
   @Option(help: ArgumentHelp("0 takes the likeliest token; 1 draws as the model believes.", valueName: "t"))
@@ -139,6 +156,8 @@ struct Generate: ParsableCommand {
   @OptionGroup(title: "General") var work: WorkOptions
 
   func validate() throws {
+    if (prompt == nil) == (prompts == nil) { throw ValidationError("give either --prompt TEXT or --prompts FILE") }
+    try Self.validate(batches: [batch])
     if maxTokens < 1 { throw ValidationError("--max-tokens takes 1 or more") }
     if !(temperature >= 0 && temperature.isFinite) { throw ValidationError("--temperature takes 0 or more") }
     if topK < 0 { throw ValidationError("--top-k takes 0 or more") }
@@ -148,6 +167,11 @@ struct Generate: ParsableCommand {
   func run() throws {
     work.apply()
     let sampling = Sampling(temperature: temperature, topK: topK, topP: topP, seed: seed)
+    if let prompt { try run(prompt, sampling) }
+    if let prompts { try run(file: prompts, sampling) }
+  }
+
+  private func run(_ prompt: String, _ sampling: Sampling) throws {
     var pieces = ""
     let statistics = try TextGeneration.run(
       model: model, adapter: adapterOptions.adapter, prompt: prompt, maximumTokens: maxTokens, sampling: sampling,

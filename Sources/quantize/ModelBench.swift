@@ -6,10 +6,12 @@ import StrictJSON
 /// `quantize bench --model`: a whole model's speed.
 enum ModelBench {
   static func run(
-    _ model: String, _ activations: TextGeneration.Activations, prompt: Int, generated: Int, rounds: Int, json: Bool
+    _ model: String, _ activations: TextGeneration.Activations, prompt: Int, generated: Int, batches: [Int],
+    rounds: Int, json: Bool
   ) throws {
     let speed = try GenerationSpeed.run(
-      model: model, activations: activations, promptTokens: prompt, generatedTokens: generated, rounds: rounds)
+      model: model, activations: activations, promptTokens: prompt, generatedTokens: generated, batches: batches,
+      rounds: rounds)
     if json {
       print(
         JSONValue.object([
@@ -17,16 +19,23 @@ enum ModelBench {
           "instructionSet": .string(InstructionSet.current.rawValue), "threads": .integer(Parallel.threads),
           "secondsToLoad": .real(speed.secondsToLoad), "promptTokens": .integer(prompt),
           "promptTokensPerSecond": .array(speed.prompt.map { .real($0) }), "generatedTokens": .integer(generated),
-          "generatedTokensPerSecond": .array(speed.generation.map { .real($0) }),
+          "generated": .array(
+            speed.generation.map { batch in
+              .object(["texts": .integer(batch.texts), "tokensPerSecond": .array(batch.rates.map { .real($0) })])
+            }),
         ]).compactText)
       return
     }
     print(
       "\(InstructionSet.current.rawValue) kernels, \(Parallel.threads) threads, activations \(activations.rawValue)")
     print("in memory after \(Output.number(speed.secondsToLoad, 2)) s")
-    for (what, rates) in [
-      ("prompt of \(prompt) tokens", speed.prompt), ("\(generated) tokens one by one", speed.generation),
-    ] {
+    let generation = speed.generation.map { batch in
+      (
+        batch.texts == 1 ? "\(generated) tokens one by one" : "\(generated) of each of \(batch.texts) texts",
+        batch.rates
+      )
+    }
+    for (what, rates) in [("prompt of \(prompt) tokens", speed.prompt)] + generation {
       let sorted = rates.sorted()
       print(
         "\(what): \(Output.number(sorted[sorted.count / 2], 1)) tokens a second "

@@ -32,7 +32,7 @@ import Testing
     let (expected, bound) = CausalAttentionTests.reference(test)
     var vector: Matrix?
     for kernels in [Tables.portable] + Tables.vector {
-      let found = test.attention.attend(test.queries, cache, kernels)
+      let found = test.attention.attend(test.queries, [cache], kernels)
       #expect(found.rows == 1 && found.columns == expected.count)
       for (index, value) in found.values.enumerated() {
         #expect(abs(Double(value) - expected[index]) <= bound[index], "\(Tables.name(kernels)), \(index)")
@@ -41,6 +41,31 @@ import Testing
       if let vector { #expect(found.isIdentical(to: vector), "\(Tables.name(kernels))") }
       vector = found
     }
+  }
+
+  @Test func `a text's attention has the same bits alone and beside others, whatever the number of threads`() {
+    var test = CausalAttentionTests.Case(tokens: 1, past: 0)
+    var (caches, queries, alone): ([KeyValueCache], [Float], [Float]) = ([], [], [])
+    for past in [0, 700, 15, 16, 39] {
+      test.past = past
+      let cache = Self.cache(test, step: 7)
+      caches.append(cache)
+      queries += test.queries.values
+      alone += test.attention(queries: test.queries, caches: [cache]).values
+    }
+    let together = Matrix(rows: 5, columns: queries.count / 5, values: queries)
+    let expected = Matrix(rows: 5, columns: alone.count / 5, values: alone)
+    nonisolated(unsafe) let texts = caches
+    expectSameForAnyThreadCount { test.attention(queries: together, caches: texts) }
+    #expect(test.attention(queries: together, caches: caches).isIdentical(to: expected))
+  }
+
+  @Test func `some rows of what was computed for several texts are added`() {
+    let test = CausalAttentionTests.Case(tokens: 1, past: 66)
+    let cache = KeyValueCache()
+    for range in [0..<3, 3..<20, 20..<20, 20..<67] { cache.append(keys: test.keys, values: test.values, rows: range) }
+    let (keys, values) = cache.matrices()
+    #expect(cache.length == 67 && keys == test.keys && values == test.values)
   }
 
   @Test(arguments: [1, 5, 16, 33])

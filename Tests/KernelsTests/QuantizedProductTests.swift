@@ -100,6 +100,40 @@ import Testing
     }
   }
 
+  @Test(arguments: PackedMatrix.Kind.allCases, [1, 3, 43, 128, 300, 700])
+  func `a few tokens together have each the bits of one alone`(kind: PackedMatrix.Kind, groupSize: Int) {
+    for hasZeroPoints in [false, true] {
+      let weight = QuantizedCase(kind, 37, 603, groupSize: groupSize, hasZeroPoints: hasZeroPoints).packed
+      let x = QuantizedCase(kind, 37, 603, groupSize: groupSize, hasZeroPoints: false).activations(32)
+      for kernels in Tables.vector + [Tables.portable] {
+        let alone = (0..<32).flatMap { weight.singleTokenProduct(x.rows($0..<$0 + 1), kernels).values }
+        for tokens in [2, 3, 4, 5, 7, 8, 13, 16, 17, 32] {
+          let some = weight.singleTokenProduct(x.rows(0..<tokens), kernels)
+          let expected = Matrix(rows: tokens, columns: 37, values: Array(alone[..<(tokens * 37)]))
+          #expect(some.isIdentical(to: expected), "\(Tables.name(kernels)), \(tokens) tokens")
+        }
+      }
+    }
+  }
+
+  @Test func `products of a few tokens as single ones have the bits of each alone`() {
+    let weights = [PackedMatrix.Kind.float8E4M3, .int8, .uint4].map {
+      QuantizedCase($0, 300, 256, groupSize: 128, hasZeroPoints: $0 != .float8E4M3).packed
+    }
+    let x = QuantizedCase(.int8, 300, 256, groupSize: 128, hasZeroPoints: false).activations(32)
+    for activations in PackedMatrix.Activations.allCases {
+      let alone = (0..<32).map { PackedMatrix.products(weights, x.rows($0..<$0 + 1), activations: activations) }
+      for tokens in [2, 4, 9, 32] {
+        let together = PackedMatrix.products(weights, x.rows(0..<tokens), activations: activations, asSingle: true)
+        for (index, product) in together.enumerated() {
+          for token in 0..<tokens {
+            #expect(product.rows(token..<token + 1).isIdentical(to: alone[token][index]), "\(tokens), \(index)")
+          }
+        }
+      }
+    }
+  }
+
   @Test func `a product repeats in every bit, and few tokens take the kernel for one`() {
     let weight = QuantizedCase(.uint4, 1000, 256, groupSize: 128, hasZeroPoints: true)
     let kernels = InstructionSet.current.kernels

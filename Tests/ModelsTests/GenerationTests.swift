@@ -30,7 +30,7 @@ private let orderTolerance = 2e-5
       let part = Array(ids[start..<start + step])
       start += step
       let hidden = HiddenStates(try embedding(part), Sequences(lengths: [part.count]))
-      for (layer, cache) in zip(layers, caches) { try layer(hidden, tables: tables, cache: cache) }
+      for (layer, cache) in zip(layers, caches) { try layer(hidden, tables: tables, caches: [cache]) }
       logits += head(try hidden.read(0)).values
     }
     #expect(start == ids.count && caches.allSatisfy { $0.length == ids.count })
@@ -135,14 +135,15 @@ private let orderTolerance = 2e-5
 
   @Test func `a generator takes the likeliest token of the whole text at every step`() throws {
     let model = try LanguageModel.tiny(TinyModel())
-    var generator = try Generator(model, sampling: Sampling(), positions: 24)
+    let generator = try Generator(model, positions: 24)
+    let text = generator.text()
     var ids = [256, 84, 104, 101]
     var next = ids
     for _ in 0..<12 {
       let logits = try model.logits(of: ids)
       let row = Array(logits.row(logits.rows - 1))
       let likeliest = try #require(row.indices.max { row[$0] < row[$1] })
-      let drawn = try generator.next(after: next)
+      let drawn = try generator.next([Generator.Read(text, next)])[0]
       guard let drawn else {
         #expect(likeliest == TinyModel.endToken)
         return
@@ -157,21 +158,28 @@ private let orderTolerance = 2e-5
     for ends in [[7], [300, 7]] {
       var tiny = Self.constant([3: 1, 7: 2])
       tiny.configuration["eos_token_id"] = .array(ends.map { .integer($0) })
-      var generator = try Generator(try LanguageModel.tiny(tiny), sampling: Sampling(), positions: 8)
-      #expect(try generator.next(after: [1]) == nil)
+      let generator = try Generator(try LanguageModel.tiny(tiny), positions: 8)
+      #expect(try generator.next([Generator.Read(generator.text(), [1])]) == [nil])
     }
-    var generator = try Generator(
-      try LanguageModel.tiny(Self.constant([3: 1, 7: 2])), sampling: Sampling(), positions: 8)
-    #expect(try generator.next(after: [1]) == 7)
+    let generator = try Generator(try LanguageModel.tiny(Self.constant([3: 1, 7: 2])), positions: 8)
+    #expect(try generator.next([Generator.Read(generator.text(), [1])]) == [7])
   }
 
   @Test func `more positions than the model has are refused with both numbers`() throws {
     let model = try LanguageModel.tiny(TinyModel())
     #expect(throws: ModelError.tooLong(length: 129, maximum: 128)) {
-      _ = try Generator(model, sampling: Sampling(), positions: 129)
+      _ = try Generator(model, positions: 129)
     }
-    var generator = try Generator(model, sampling: Sampling(), positions: 4)
-    #expect(throws: ModelError.token(id: 999, vocabularySize: 272)) { _ = try generator.next(after: [999]) }
+    let generator = try Generator(model, positions: 4)
+    #expect(throws: ModelError.token(id: 999, vocabularySize: 272)) {
+      _ = try generator.next([Generator.Read(generator.text(), [999])])
+    }
+    let text = generator.text()
+    _ = try generator.next([Generator.Read(text, [1, 2, 3])])
+    #expect(text.length == 3)
+    #expect(throws: ModelError.tooLong(length: 5, maximum: 4)) {
+      _ = try generator.next([Generator.Read(text, [4, 5])])
+    }
   }
 
   /// A model whose logits are the same after every text: powers of two in one channel, zeros in the rest.

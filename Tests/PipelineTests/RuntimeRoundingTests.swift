@@ -75,8 +75,9 @@ import Testing
       ) { _ in }
     }
     let speed = try GenerationSpeed.run(
-      model: bench.folder("out.tar.zst"), promptTokens: 9, generatedTokens: 3, rounds: 2)
-    #expect(speed.prompt.count == 2 && speed.generation.count == 2 && speed.generation.allSatisfy { $0 > 0 })
+      model: bench.folder("out.tar.zst"), promptTokens: 9, generatedTokens: 3, batches: [1, 3], rounds: 2)
+    #expect(speed.prompt.count == 2 && speed.generation.map(\.texts) == [1, 3])
+    #expect(speed.generation.allSatisfy { $0.rates.count == 2 && $0.rates.allSatisfy { $0 > 0 } })
   }
 
   @Test func `schemes of weights alone leave activations as they are`() throws {

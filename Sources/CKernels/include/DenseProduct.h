@@ -10,7 +10,7 @@ typedef enum {
 } ck_dense_kind;
 
 enum {
-  /// Most tokens that `dense_product` takes.
+  /// Most tokens for which `dense_product` is faster than expanding the weights first.
   ck_dense_tokens = 8,
 };
 

@@ -39,7 +39,13 @@ typedef struct __attribute__((swift_attr("@Sendable"))) {
       const ck_panels *weights, size_t first_panel, size_t last_panel, const float *packed, size_t tokens, float *y,
       size_t y_stride);
 
-  /// One to eight tokens: columns `first_row ..< last_row` of y[tokens, y_stride] from x[tokens, in] and row-major
+  /// Up to `ck_few_tokens` tokens: the same columns of y[tokens, y_stride] from x[tokens, in], each token with the bits
+  /// of `product_one`, and sums[tokens, groups] as that has them. Uses 28 KiB of stack.
+  void (*product_few)(
+      const ck_panels *weights, size_t first_panel, size_t last_panel, const float *x, const float *sums,
+      size_t tokens, float *y, size_t y_stride);
+
+  /// A few tokens: columns `first_row ..< last_row` of y[tokens, y_stride] from x[tokens, in] and row-major
   /// weights [out, in] of any alignment. A token's result does not depend on the other tokens nor on the row range.
   void (*dense_product)(
       ck_dense_kind kind, const void *weights, size_t in, size_t first_row, size_t last_row, const float *x,

@@ -34,6 +34,8 @@ enum {
   ck_panel_rows = 16,
   /// Input features that `product_many` treats at a time, and that `pack_tokens` keeps together.
   ck_depth_block = 256,
+  /// Most tokens that `product_few` takes.
+  ck_few_tokens = 32,
 };
 
 /// How a code is stored.
