@@ -89,7 +89,8 @@ static void run_quantized(ck_code_kind kind, size_t out, size_t in, size_t group
 
   float *x = random_floats(tokens * in, 0), *packed_x = malloc(tokens * in * sizeof(float));
   float *y = malloc(tokens * out * sizeof(float)), *expected = malloc(tokens * out * sizeof(float));
-  float *sums = malloc(groups * sizeof(float)), *bound = malloc(tokens * out * sizeof(float));
+  float *sums = malloc(tokens * groups * sizeof(float)), *alone = malloc(tokens * out * sizeof(float));
+  float *bound = malloc(tokens * out * sizeof(float));
   portable->product_many(&weights, 0, panels, x, tokens, expected, out);
 
   // The bound: |x| times |Ŵ|, where what a zero cancels counts too.
@@ -107,16 +108,26 @@ static void run_quantized(ck_code_kind kind, size_t out, size_t in, size_t group
   for (int isa = 1; isa < ck_isa_count; isa++) {
     const ck_kernels *kernels = ck_kernels_of(isa);
     if (!kernels) continue;
-    ck_group_sums(x, in, group_size, sums);
-    // One panel a call.
-    for (size_t panel = 0; panel < panels; panel++) kernels->product_one(&weights, panel, panel + 1, x, sums, y);
-    compare(isa, "one token", y, expected, bound, out);
+    for (size_t t = 0; t < tokens; t++) {
+      ck_group_sums(x + t * in, in, group_size, sums + t * groups);
+      // One panel a call.
+      for (size_t panel = 0; panel < panels; panel++)
+        kernels->product_one(&weights, panel, panel + 1, x + t * in, sums + t * groups, alone + t * out);
+    }
+    compare(isa, "one token", alone, expected, bound, tokens * out);
+    if (tokens <= ck_few_tokens) {
+      kernels->product_few(&weights, 0, panels / 2, x, sums, tokens, y, out);
+      kernels->product_few(&weights, panels / 2, panels, x, sums, tokens, y, out);
+      compare(isa, "few tokens", y, expected, bound, tokens * out);
+      if (memcmp(y, alone, tokens * out * sizeof(float)) != 0 && failures++ < 10)
+        printf("%s, few tokens: other bits than alone\n", kernels->name);
+    }
     kernels->pack_tokens(x, in, tokens, 0, ck_depth_block_count(in), packed_x);
     kernels->product_many(&weights, 0, panels / 2, packed_x, tokens, y, out);
     kernels->product_many(&weights, panels / 2, panels, packed_x, tokens, y, out);
     compare(isa, "many tokens", y, expected, bound, tokens * out);
   }
-  void *all[] = {codes, packed, scales, zeros, values, x, packed_x, y, expected, sums, bound, row};
+  void *all[] = {codes, packed, scales, zeros, values, x, packed_x, y, alone, expected, sums, bound, row};
   for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
 }
 
