@@ -3,9 +3,8 @@ internal import Models
 internal import StrictJSON
 internal import Tokenizers
 
-/// One line of a file of prompts: a JSON string, an object with a string `prompt` or `text`, or an object with
-/// `messages` (or any other spelling of a dialogue in `formats/chat.md`), which the model's chat template turns into a
-/// prompt that ends where the assistant's turn begins.
+/// One line of a file of prompts: a JSON string, an object with a string `prompt` or `text`, or an object with `messages`
+/// or `conversations`, which the model's chat template turns into a prompt that ends where the assistant's turn begins.
 struct PromptLine {
   /// Its file and number, for messages.
   let place: String
@@ -20,16 +19,22 @@ struct PromptLine {
     }
     if let text = value.stringValue {
       content = .text(text)
-    } else if let object = value.objectValue, let text = object["prompt"]?.stringValue, object["completion"] == nil {
+    } else if let prompt = value.objectValue?["prompt"] {
+      guard let text = prompt.stringValue else {
+        throw PipelineError.input("\(place): expected a string \"prompt\", found \(prompt.typeName)")
+      }
       content = .text(text)
-    } else if value.objectValue != nil {
+    } else if let object = value.objectValue,
+      ["text", "messages", "conversations"].contains(where: { object[$0] != nil })
+    {
       content = try ChatLine(json, place: place)
       if case .dialogue(let messages) = content, messages.last?.role == .assistant {
         throw PipelineError.input("\(place): expected a dialogue that ends with the user, found the assistant's answer")
       }
     } else {
+      let found = value.objectValue?.members.first.map { "\"\($0.name)\"" } ?? value.typeName
       throw PipelineError.input(
-        "\(place): expected a string, or an object with \"prompt\", \"text\" or \"messages\", found \(value.typeName)")
+        "\(place): expected a string, or an object with \"prompt\", \"text\" or \"messages\", found \(found)")
     }
   }
 
@@ -58,12 +63,12 @@ struct PromptLine {
       switch line.content {
       case .text(let text): ids = inputs.prompt(text)
       case .dialogue(let messages):
-        let known = try template ?? inputs.chatTemplate()
-        template = known
         let text: String
-        do { text = try known.render(messages, addGenerationPrompt: true) } catch {
-          throw PipelineError.input("\(line.place): \(error)")
-        }
+        do {
+          let known = try template ?? inputs.chatTemplate()
+          template = known
+          text = try known.render(messages, addGenerationPrompt: true)
+        } catch { throw PipelineError.input("\(line.place): \(error)") }
         ids = inputs.tokenizer.encode(text, addingSpecialTokens: false)
       }
       guard !ids.isEmpty else { throw PipelineError.input("\(line.place): the prompt is empty") }

@@ -46,9 +46,12 @@ import Testing
     let folder = try TestFolder()
     for (text, words) in [
       ("\"a\"\n\n3\n", ["p.jsonl line 3", "expected a string", "number"]), ("\"a\"\n{\"a\"", ["line 2", "JSON"]),
-      ("{\"prompt\": 3}", ["line 1"]), ("{\"messages\": []}", ["line 1", "messages"]), (" \n\n", ["are empty"]),
-      ("{\"messages\": [{\"role\": \"user\", \"content\": \"Hi\"}]}", ["no chat template"]),
-      ("{\"prompt\": \"a\", \"completion\": \"b\"}", ["line 1", "ends with the user"]),
+      ("{\"prompt\": 3}", ["line 1", "a string \"prompt\""]), ("{\"messages\": []}", ["line 1", "messages"]),
+      ("{\"input\": 3}", ["line 1", "\"prompt\", \"text\" or \"messages\"", "\"input\""]), (" \n\n", ["are empty"]),
+      ("{\"messages\": [{\"role\": \"user\", \"content\": \"Hi\"}]}", ["line 1", "no chat template"]),
+      (
+        "{\"messages\": [{\"role\": \"assistant\", \"content\": \"Hi\"}]}", ["line 1", "ends with the user"]
+      ),
       ("\"a\"\n\"" + String(repeating: "a", count: 128) + "\"", ["line 2", "129 tokens", "128 positions"]),
     ] {
       try folder.write("p.jsonl", text)
