@@ -16,19 +16,24 @@ public struct GenerationSpeed: Sendable {
   ///   - promptTokens: tokens read at once.
   ///   - generatedTokens: tokens read one by one, into an empty cache.
   ///   - rounds: how often either is timed, after a round that is not.
+  ///   - weightCache: a folder for what loading makes of an artifact, which later runs map.
+  ///   - note: called with what a person should know about that.
   public static func run(
     model name: String, activations: TextGeneration.Activations = .auto, promptTokens: Int, generatedTokens: Int,
-    rounds: Int
+    rounds: Int, weightCache: String? = nil, note: @escaping (String) -> Void = { _ in }
   ) throws -> GenerationSpeed {
     do {
       let start = SystemFacts.uptime
       var model = try ModelInputs.openModel(name)
       try model.prepareForGeneration(activations)
+      var cache = try WeightCacheFolder(weightCache, of: model, note: note)
+      cache?.serve(&model)
       let longest = max(promptTokens, generatedTokens + 1)
       guard longest <= model.configuration.maximumPositions else {
         throw PipelineError.usage("the model has \(model.configuration.maximumPositions) positions, not \(longest)")
       }
-      var generator = try Generator(model, sampling: Sampling(), positions: longest)
+      let resident = try ResidentModel(model)
+      var generator = try Generator(resident, sampling: Sampling(), positions: longest)
       let loaded = SystemFacts.uptime
       var random = SplitMix64(seed: 1)
       let vocabulary = UInt64(model.configuration.vocabularySize)
@@ -47,6 +52,7 @@ public struct GenerationSpeed: Sendable {
         if round > 0 { generation.append(Double(generatedTokens) / (SystemFacts.uptime - begin)) }
         try Interruption.check("stopped after \(round) rounds")
       }
+      cache?.keep(resident, of: model)
       return GenerationSpeed(secondsToLoad: loaded - start, prompt: prompt, generation: generation)
     } catch { throw PipelineError.wrapping(error) }
   }

@@ -30,15 +30,21 @@ public enum TextGeneration {
 
   /// Generates until the text ends, `maximumTokens` are made or the model's positions are used up.
   ///
-  /// - Parameter write: called with each piece of text that is complete.
+  /// - Parameters:
+  ///   - weightCache: a folder for what loading makes of an artifact, which later runs map.
+  ///   - note: called with what a person should know about that.
+  ///   - write: called with each piece of text that is complete.
   public static func run(
     model name: String, adapter: String? = nil, prompt: String, maximumTokens: Int, sampling: Sampling,
-    activations: Activations = .auto, write: (String) -> Void
+    activations: Activations = .auto, weightCache: String? = nil, note: @escaping (String) -> Void = { _ in },
+    write: (String) -> Void
   ) throws -> Statistics {
     do {
       let start = SystemFacts.uptime
       var model = try ModelInputs.openModel(name, adapter: adapter)
       try model.prepareForGeneration(activations)
+      var cache = try WeightCacheFolder(weightCache, of: model, note: note)
+      cache?.serve(&model)
       let (inputs, resident) = try loaded(model)
       let ids = inputs.prompt(prompt)
       guard !ids.isEmpty else { throw PipelineError.usage("the prompt is empty") }
@@ -64,6 +70,7 @@ public enum TextGeneration {
       }
       write(decoder.finish())
       let end = SystemFacts.uptime
+      cache?.keep(resident, of: model)
       if made == 0 { first = end }
       return Statistics(
         promptTokens: ids.count, tokens: made, secondsToLoad: loaded - start, secondsToFirstToken: first - start,

@@ -45,6 +45,9 @@ struct Bench: ParsableCommand {
   @Option(help: ArgumentHelp("With --model: auto, float or int8, as for generate.", valueName: "how"))
   var activations = ActivationsArgument(.auto)
 
+  @Option(help: ArgumentHelp("With --model: a folder for its weights, as for generate.", valueName: "dir"))
+  var weightCache: String?
+
   @Flag(help: "With --model: print JSON.")
   var json = false
 
@@ -65,13 +68,15 @@ struct Bench: ParsableCommand {
       throw ValidationError("Rows, columns, tokens and rounds are at least 1.")
     }
     if json, model == nil { throw ValidationError("--json is for --model") }
+    if weightCache != nil, model == nil { throw ValidationError("--weight-cache is for --model") }
   }
 
   func run() throws {
     if let threads { Parallel.threads = threads }
     if let model {
       return try ModelBench.run(
-        model, activations.value, prompt: promptTokens, generated: generatedTokens, rounds: rounds, json: json)
+        model, activations.value, prompt: promptTokens, generated: generatedTokens, rounds: rounds,
+        weightCache: weightCache, json: json)
     }
     print("\(InstructionSet.current.rawValue) kernels, \(Parallel.threads) threads, OpenBLAS \(MatrixProduct.blasCore)")
     print("weights \(rows) × \(columns); GB/s counts codes, scales and zero points")

@@ -6,10 +6,13 @@ import StrictJSON
 /// `quantize bench --model`: a whole model's speed.
 enum ModelBench {
   static func run(
-    _ model: String, _ activations: TextGeneration.Activations, prompt: Int, generated: Int, rounds: Int, json: Bool
+    _ model: String, _ activations: TextGeneration.Activations, prompt: Int, generated: Int, rounds: Int,
+    weightCache: String?,
+    json: Bool
   ) throws {
     let speed = try GenerationSpeed.run(
-      model: model, activations: activations, promptTokens: prompt, generatedTokens: generated, rounds: rounds)
+      model: model, activations: activations, promptTokens: prompt, generatedTokens: generated, rounds: rounds,
+      weightCache: weightCache, note: Progress(json: json, quiet: false).note)
     if json {
       print(
         JSONValue.object([
