@@ -27,12 +27,11 @@ public struct GenerationSpeed: Sendable {
       var model = try ModelInputs.openModel(name)
       try model.prepareForGeneration(activations)
       var cache = try WeightCacheFolder(weightCache, of: model, note: note)
-      cache?.serve(&model)
       let longest = max(promptTokens, generatedTokens + 1)
       guard longest <= model.configuration.maximumPositions else {
         throw PipelineError.usage("the model has \(model.configuration.maximumPositions) positions, not \(longest)")
       }
-      let resident = try ResidentModel(model)
+      let resident = try cache?.load(model) ?? ResidentModel(model)
       var generator = try Generator(resident, sampling: Sampling(), positions: longest)
       let loaded = SystemFacts.uptime
       var random = SplitMix64(seed: 1)

@@ -44,8 +44,7 @@ public enum TextGeneration {
       var model = try ModelInputs.openModel(name, adapter: adapter)
       try model.prepareForGeneration(activations)
       var cache = try WeightCacheFolder(weightCache, of: model, note: note)
-      cache?.serve(&model)
-      let (inputs, resident) = try loaded(model)
+      let (inputs, resident) = try loaded(model, &cache)
       let ids = inputs.prompt(prompt)
       guard !ids.isEmpty else { throw PipelineError.usage("the prompt is empty") }
       let positions = min(ids.count + maximumTokens, model.configuration.maximumPositions)
@@ -79,9 +78,11 @@ public enum TextGeneration {
   }
 
   /// The tokenizer, which one thread reads, and meanwhile the weights.
-  private static func loaded(_ model: LanguageModel) throws -> (ModelInputs, ResidentModel) {
+  private static func loaded(
+    _ model: LanguageModel, _ cache: inout WeightCacheFolder?
+  ) throws -> (ModelInputs, ResidentModel) {
     let (inputs, resident) = Parallel.together({ Result { try ModelInputs(model) } }) {
-      Result { () throws(ModelError) in try ResidentModel(model) }
+      Result { try cache?.load(model) ?? ResidentModel(model) }
     }
     return (try inputs.get(), try resident.get())
   }

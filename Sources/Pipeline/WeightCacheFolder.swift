@@ -10,7 +10,7 @@ struct WeightCacheFolder {
   private let artifact: String
   private let note: (String) -> Void
   /// Whether the model came out of the cache.
-  private(set) var isUsed = false
+  private var isUsed = false
 
   /// The cache of a model; `nil` where none is asked for.
   ///
@@ -30,15 +30,18 @@ struct WeightCacheFolder {
     self.note = note
   }
 
-  /// Lets a model that is not loaded yet take what is kept.
-  mutating func serve(_ model: inout LanguageModel) {
+  /// Loads a model, out of what is kept if that is whole.
+  mutating func load(_ model: LanguageModel) throws(ModelError) -> ResidentModel {
+    var model = model
     do {
-      guard let cache = try WeightCache.open(in: folder, artifact: artifact) else { return }
-      try model.use(cache)
-      isUsed = true
+      if let cache = try WeightCache.open(in: folder, artifact: artifact) {
+        try model.use(cache)
+        isUsed = true
+      }
     } catch {
       note("the weight cache is made again: \(error)")
     }
+    return try ResidentModel(model)
   }
 
   /// Keeps what was loaded, unless it came from here.
