@@ -18,6 +18,7 @@ parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("model", help="an artifact, or any other file of a model")
 parser.add_argument("--quantize", default=os.path.join(ROOT, ".build/release/quantize"))
 parser.add_argument("--gguf", help="a file whose mapped bytes are read as well; the model itself by default")
+parser.add_argument("--weight-cache", help="a folder: the first token out of what an earlier run has left there, too")
 parser.add_argument("--rounds", type=int, default=3)
 parser.add_argument("--threads", type=int, default=os.cpu_count())
 options = parser.parse_args()
@@ -63,16 +64,26 @@ def clear():
     return time.monotonic() - start
 
 
-def generate():
-    """Seconds from the command until the first token, and until the model is in memory."""
+def generate(*more):
+    """Seconds from the command until its end, and until the first token."""
     command = [options.quantize, "generate", options.model, "--prompt", "Hi", "--max-tokens", "1", "--threads",
-               str(options.threads), "--json"]
+               str(options.threads), "--json", *more]
     start = time.monotonic()
     done = subprocess.run(command, check=True, text=True, capture_output=True)
     whole = time.monotonic() - start
     text = done.stdout + done.stderr
     first = re.search(r'"secondsToFirstToken":\s*([0-9.e-]+)', text) or re.search(r"first after ([0-9.]+) s", text)
     return whole, float(first.group(1)) if first else whole
+
+
+def kept():
+    """What a run with --weight-cache reads."""
+    names = sorted(os.listdir(options.weight_cache))
+    return [os.path.join(options.weight_cache, name) for name in names] + [options.model]
+
+
+def from_cache():
+    return generate("--weight-cache", options.weight_cache)[1]
 
 
 size = os.path.getsize(options.model)
@@ -85,6 +96,10 @@ columns = {
     "mapped, cold": lambda: (evict(mapped), touch(mapped))[1],
     "first token, cold": lambda: (evict(options.model), generate()[1])[1],
 }
+if options.weight_cache:
+    from_cache()
+    columns["first token, from cache, warm"] = lambda: ([read(path) for path in kept()], from_cache())[1]
+    columns["first token, from cache, cold"] = lambda: ([evict(path) for path in kept()], from_cache())[1]
 figures = {name: [] for name in columns}
 read(options.model)
 for round in range(options.rounds):

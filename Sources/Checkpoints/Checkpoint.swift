@@ -20,6 +20,8 @@ public struct Checkpoint: Sendable {
   ///
   /// Whoever decodes a quantized linear has its rows merged by ``adapted(_:module:)``.
   public let adapter: Adapter?
+  /// Linears in the kernels' layout, where ``cached(by:)`` has brought some.
+  public let cache: WeightCache?
 
   /// Opens what a person named: a path, or `org/name` in the Hugging Face cache.
   public init(_ model: String, environment: [String: String] = [:]) throws(CheckpointError) {
@@ -37,6 +39,7 @@ public struct Checkpoint: Sendable {
     }
     configuration = try Self.object(bytes, file: Self.name(of: format) + "/config.json")
     adapter = nil
+    cache = nil
   }
 
   /// The same files with other tensors.
@@ -45,6 +48,16 @@ public struct Checkpoint: Sendable {
     self.configuration = configuration
     self.weights = weights
     self.adapter = adapter
+    cache = nil
+  }
+
+  /// The same files, tensors of which come out of a cache.
+  init(_ base: Checkpoint, weights: any WeightSource, cache: WeightCache) {
+    format = base.format
+    configuration = base.configuration
+    self.weights = weights
+    adapter = base.adapter
+    self.cache = cache
   }
 
   /// What the model is called in messages and reports.

@@ -6,7 +6,7 @@ public import Tensors
 /// A decoder-only language model over a checkpoint; layers are loaded when asked for, and nothing is kept.
 public struct LanguageModel: Sendable {
   /// The files.
-  public let checkpoint: Checkpoint
+  public private(set) var checkpoint: Checkpoint
   /// The numbers.
   public let configuration: ModelConfiguration
   /// How the tensors are called.
@@ -96,6 +96,20 @@ public struct LanguageModel: Sendable {
 
   // MARK: Loading
 
+  /// Takes what an earlier run has made of the same files out of a cache.
+  ///
+  /// - Throws: where the cache's linears and tensors are not the model's.
+  public mutating func use(_ cache: WeightCache) throws(ModelError) {
+    for (name, matrix) in cache.matrices {
+      let expected = shape(ofLinear: name)
+      guard quantization?.scheme(of: name) != nil, checkpoint.adapter == nil,
+        (matrix.outFeatures, matrix.inFeatures) == expected
+      else { throw .tensor(file: cache.path, name: name, problem: "the model has no such linear") }
+    }
+    let model = checkpoint
+    checkpoint = try wrapped { () throws(CheckpointError) in try model.cached(by: cache) }
+  }
+
   private func wrapped<Result>(_ body: () throws(CheckpointError) -> Result) throws(ModelError) -> Result {
     do throws(CheckpointError) { return try body() } catch { throw .checkpoint(error) }
   }
@@ -113,6 +127,7 @@ public struct LanguageModel: Sendable {
     if let quantization, quantization.scheme(of: name) != nil {
       // Our own artifacts, and what runtimes read, are multiplied with as they are; other layouts are decoded.
       let packed = try wrapped { () throws(CheckpointError) -> PackedMatrix? in
+        if let kept = checkpoint.cache?.matrices[name] { return kept }
         guard quantization.isMultipliedAsStored, checkpoint.adapter == nil else { return nil }
         return try quantization.packed(
           name, outFeatures: rows, inFeatures: columns, from: checkpoint.weights, file: checkpoint.name)

@@ -25,19 +25,23 @@ public struct GenerationSpeed: Sendable {
   ///   - generatedTokens: tokens of each text, read one by one into an empty cache.
   ///   - batches: numbers of texts that are continued together, each measured.
   ///   - rounds: how often each is timed, after a round that is not.
+  ///   - weightCache: a folder for what loading makes of an artifact, which later runs map.
+  ///   - note: called with what a person should know about that.
   public static func run(
     model name: String, activations: TextGeneration.Activations = .auto, promptTokens: Int, generatedTokens: Int,
-    batches: [Int] = [1], rounds: Int
+    batches: [Int] = [1], rounds: Int, weightCache: String? = nil, note: @escaping (String) -> Void = { _ in }
   ) throws -> GenerationSpeed {
     do {
       let start = SystemFacts.uptime
       var model = try ModelInputs.openModel(name)
       try model.prepareForGeneration(activations)
+      var cache = try WeightCacheFolder(weightCache, of: model, note: note)
       let longest = max(promptTokens, generatedTokens + 1)
       guard longest <= model.configuration.maximumPositions else {
         throw PipelineError.usage("the model has \(model.configuration.maximumPositions) positions, not \(longest)")
       }
-      let generator = try Generator(model, positions: longest)
+      let resident = try cache?.load(model) ?? ResidentModel(model)
+      let generator = try Generator(resident, positions: longest)
       let loaded = SystemFacts.uptime
       var random = SplitMix64(seed: 1)
       let vocabulary = UInt64(model.configuration.vocabularySize)
@@ -60,6 +64,7 @@ public struct GenerationSpeed: Sendable {
           try Interruption.check("stopped after \(round) rounds")
         }
       }
+      cache?.keep(resident, of: model)
       return GenerationSpeed(secondsToLoad: loaded - start, prompt: prompt, generation: generation)
     } catch { throw PipelineError.wrapping(error) }
   }

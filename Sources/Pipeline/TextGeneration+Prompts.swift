@@ -40,24 +40,28 @@ extension TextGeneration {
   /// Continues the prompts of a file, several at a time.
   ///
   /// What becomes of a prompt depends neither on the others nor on the size of the batch: it is what
-  /// ``run(model:adapter:prompt:maximumTokens:sampling:activations:write:)`` makes of it with the seed that is the
+  /// ``run(model:adapter:prompt:maximumTokens:sampling:activations:weightCache:note:write:)`` makes of it with the seed that is the
   /// sampling's plus the prompt's index.
   ///
   /// - Parameters:
   ///   - prompts: a UTF-8 file with a JSON string or object a line: `prompt` or `text` is a prompt as it is, `messages`
   ///     a dialogue for the model's chat template.
   ///   - batch: prompts that are continued at a time, 1 … ``Generator/mostTexts``; one that ends makes room for the next.
+  ///   - weightCache: a folder for what loading makes of an artifact, which later runs map.
+  ///   - note: called with what a person should know about that.
   ///   - write: called for every prompt, in the order of the file, as soon as it and those before it are done.
   public static func run(
     model name: String, adapter: String? = nil, prompts: String, batch size: Int, maximumTokens: Int,
-    sampling: Sampling, activations: Activations = .auto, write: (Continuation) -> Void
+    sampling: Sampling, activations: Activations = .auto, weightCache: String? = nil,
+    note: @escaping (String) -> Void = { _ in }, write: (Continuation) -> Void
   ) throws -> BatchStatistics {
     do {
       let start = SystemFacts.uptime
       let lines = try PromptLine.all(of: prompts)
       var model = try ModelInputs.openModel(name, adapter: adapter)
       try model.prepareForGeneration(activations)
-      let (inputs, resident) = try loaded(model)
+      var cache = try WeightCacheFolder(weightCache, of: model, note: note)
+      let (inputs, resident) = try loaded(model, &cache)
       let ids = try PromptLine.ids(lines, inputs)
       let maximum = model.configuration.maximumPositions
       let requests = ids.enumerated().map { index, ids in
@@ -77,6 +81,7 @@ extension TextGeneration {
         try Interruption.check("stopped after \(texts.written) of \(requests.count) prompts")
       }
       let seconds = SystemFacts.uptime - loaded
+      cache?.keep(resident, of: model)
       return BatchStatistics(
         texts: ids.count, promptTokens: ids.reduce(0) { $0 + $1.count }, tokens: texts.tokens,
         secondsToLoad: loaded - start, seconds: seconds,

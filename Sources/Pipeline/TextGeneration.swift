@@ -30,16 +30,21 @@ public enum TextGeneration {
 
   /// Generates until the text ends, `maximumTokens` are made or the model's positions are used up.
   ///
-  /// - Parameter write: called with each piece of text that is complete.
+  /// - Parameters:
+  ///   - weightCache: a folder for what loading makes of an artifact, which later runs map.
+  ///   - note: called with what a person should know about that.
+  ///   - write: called with each piece of text that is complete.
   public static func run(
     model name: String, adapter: String? = nil, prompt: String, maximumTokens: Int, sampling: Sampling,
-    activations: Activations = .auto, write: (String) -> Void
+    activations: Activations = .auto, weightCache: String? = nil, note: @escaping (String) -> Void = { _ in },
+    write: (String) -> Void
   ) throws -> Statistics {
     do {
       let start = SystemFacts.uptime
       var model = try ModelInputs.openModel(name, adapter: adapter)
       try model.prepareForGeneration(activations)
-      let (inputs, resident) = try loaded(model)
+      var cache = try WeightCacheFolder(weightCache, of: model, note: note)
+      let (inputs, resident) = try loaded(model, &cache)
       let ids = inputs.prompt(prompt)
       guard !ids.isEmpty else { throw PipelineError.usage("the prompt is empty") }
       let positions = min(ids.count + maximumTokens, model.configuration.maximumPositions)
@@ -64,6 +69,7 @@ public enum TextGeneration {
       }
       write(decoder.finish())
       let end = SystemFacts.uptime
+      cache?.keep(resident, of: model)
       if made == 0 { first = end }
       return Statistics(
         promptTokens: ids.count, tokens: made, secondsToLoad: loaded - start, secondsToFirstToken: first - start,
@@ -72,9 +78,11 @@ public enum TextGeneration {
   }
 
   /// The tokenizer, which one thread reads, and meanwhile the weights.
-  static func loaded(_ model: LanguageModel) throws -> (ModelInputs, ResidentModel) {
+  static func loaded(
+    _ model: LanguageModel, _ cache: inout WeightCacheFolder?
+  ) throws -> (ModelInputs, ResidentModel) {
     let (inputs, resident) = Parallel.together({ Result { try ModelInputs(model) } }) {
-      Result { () throws(ModelError) in try ResidentModel(model) }
+      Result { try cache?.load(model) ?? ResidentModel(model) }
     }
     return (try inputs.get(), try resident.get())
   }

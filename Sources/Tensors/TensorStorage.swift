@@ -17,6 +17,12 @@ public final class TensorStorage: Sendable {
     self.discard = discard
   }
 
+  /// Some of the bytes, which keep all of them.
+  public func part(_ range: Range<Int>) -> TensorStorage {
+    TensorStorage(
+      owning: UnsafeRawBufferPointer(rebasing: bytes[range]), release: { withExtendedLifetime(self) {} })
+  }
+
   /// Gives back the memory of a mapped file's pages; they are read again when touched.
   public func discardPages() { discard?() }
 

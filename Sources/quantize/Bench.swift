@@ -50,6 +50,9 @@ struct Bench: ParsableCommand {
   @Option(help: ArgumentHelp("With --model: auto, float or int8, as for generate.", valueName: "how"))
   var activations = ActivationsArgument(.auto)
 
+  @Option(help: ArgumentHelp("With --model: a folder for its weights, as for generate.", valueName: "dir"))
+  var weightCache: String?
+
   @Flag(help: "With --model: print JSON.")
   var json = false
 
@@ -71,6 +74,7 @@ struct Bench: ParsableCommand {
     }
     try Generate.validate(batches: batch)
     if json, model == nil { throw ValidationError("--json is for --model") }
+    if weightCache != nil, model == nil { throw ValidationError("--weight-cache is for --model") }
   }
 
   func run() throws {
@@ -78,7 +82,7 @@ struct Bench: ParsableCommand {
     if let model {
       return try ModelBench.run(
         model, activations.value, prompt: promptTokens, generated: generatedTokens, batches: batch, rounds: rounds,
-        json: json)
+        weightCache: weightCache, json: json)
     }
     print("\(InstructionSet.current.rawValue) kernels, \(Parallel.threads) threads, OpenBLAS \(MatrixProduct.blasCore)")
     print("weights \(rows) × \(columns); GB/s counts codes, scales and zero points")

@@ -14,7 +14,8 @@ extension Generate {
   func run(file: String, _ sampling: Sampling) throws {
     let statistics = try TextGeneration.run(
       model: model, adapter: adapterOptions.adapter, prompts: file, batch: batch, maximumTokens: maxTokens,
-      sampling: sampling, activations: activations.value
+      sampling: sampling, activations: activations.value, weightCache: cacheOptions.weightCache,
+      note: work.progress().note
     ) { text in
       let line = JSONValue.object([
         "index": .integer(text.index), "text": .string(text.text), "tokens": .integer(text.tokens),

@@ -152,6 +152,7 @@ struct Generate: ParsableCommand {
       valueName: "how"))
   var activations = ActivationsArgument(.auto)
 
+  @OptionGroup var cacheOptions: CacheOptions
   @OptionGroup var adapterOptions: AdapterOptions
   @OptionGroup(title: "General") var work: WorkOptions
 
@@ -172,10 +173,11 @@ struct Generate: ParsableCommand {
   }
 
   private func run(_ prompt: String, _ sampling: Sampling) throws {
+    let progress = work.progress()
     var pieces = ""
     let statistics = try TextGeneration.run(
       model: model, adapter: adapterOptions.adapter, prompt: prompt, maximumTokens: maxTokens, sampling: sampling,
-      activations: activations.value
+      activations: activations.value, weightCache: cacheOptions.weightCache, note: progress.note
     ) { piece in
       pieces += piece
       guard !work.json else { return }

@@ -7,11 +7,11 @@ import StrictJSON
 enum ModelBench {
   static func run(
     _ model: String, _ activations: TextGeneration.Activations, prompt: Int, generated: Int, batches: [Int],
-    rounds: Int, json: Bool
+    rounds: Int, weightCache: String?, json: Bool
   ) throws {
     let speed = try GenerationSpeed.run(
       model: model, activations: activations, promptTokens: prompt, generatedTokens: generated, batches: batches,
-      rounds: rounds)
+      rounds: rounds, weightCache: weightCache, note: Progress(json: json, quiet: false).note)
     if json {
       print(
         JSONValue.object([

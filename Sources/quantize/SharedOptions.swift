@@ -42,6 +42,16 @@ struct AdapterOptions: ParsableArguments {
   var adapter: String?
 }
 
+/// Where loading leaves what it has made.
+struct CacheOptions: ParsableArguments {
+  @Option(
+    help: ArgumentHelp(
+      "Leave the weights of an artifact in this folder as they are multiplied with, and map them next time: a file of "
+        + "about the artifact's size, for this user alone, that may be deleted at any time.",
+      valueName: "dir"))
+  var weightCache: String?
+}
+
 /// Limits that decide the exit code.
 struct GateOptions: ParsableArguments {
   @Option(name: .customLong("max-kl"), help: ArgumentHelp("Largest mean KL divergence, in nats.", valueName: "x"))

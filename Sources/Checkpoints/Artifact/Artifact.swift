@@ -130,6 +130,11 @@ public final class Artifact: WeightSource {
     return try store.read(range)
   }
 
+  /// The SHA-256 that the digest frame has of all bytes before it, in hexadecimal; whether it is right is not checked.
+  public func recordedSHA256() throws(CheckpointError) -> String {
+    Hex.text(try store.file.read(store.fileEnd + 8..<store.fileEnd + DigestFrame.byteCount))
+  }
+
   /// The SHA-256 of the whole file in hexadecimal, by which reports name the artifact.
   public func fileSHA256() throws(CheckpointError) -> String {
     var hash = SHA256()

@@ -28,19 +28,22 @@ final class FileDescriptor: Sendable {
 
   /// Opens a file for writing, and for nobody else who asks the same way.
   ///
-  /// - Parameter isNew: the file is made if it is not there; if it is, it stays as it is until it is emptied.
-  init(writing path: String, isNew: Bool) throws(CheckpointError) {
-    number = try Self.opened(path, O_RDWR | (isNew ? O_CREAT : 0))
+  /// - Parameters:
+  ///   - isNew: the file is made if it is not there; if it is, it stays as it is until it is emptied.
+  ///   - isPrivate: a file that is made is for its owner alone, and symbolic links are not followed.
+  init(writing path: String, isNew: Bool, isPrivate: Bool = false) throws(CheckpointError) {
+    number = try Self.opened(
+      path, O_RDWR | (isNew ? O_CREAT : 0) | (isPrivate ? O_NOFOLLOW : 0), mode: isPrivate ? 0o600 : 0o666)
     self.path = path
     guard flock(number, LOCK_EX | LOCK_NB) == 0 else { throw failure("lock") }
   }
 
   deinit { close(number) }
 
-  private static func opened(_ path: String, _ flags: Int32) throws(CheckpointError) -> Int32 {
+  private static func opened(_ path: String, _ flags: Int32, mode: mode_t = 0o666) throws(CheckpointError) -> Int32 {
     // A path that a zero byte ends early would be another one.
     guard !path.utf8.contains(0) else { throw .file(FileError(path: path, operation: "open", code: ENOENT)) }
-    let number = open(path, flags | O_CLOEXEC, 0o666)
+    let number = open(path, flags | O_CLOEXEC, mode)
     guard number >= 0 else { throw .file(FileError(path: path, operation: "open", code: errno)) }
     return number
   }
@@ -54,6 +57,13 @@ final class FileDescriptor: Sendable {
     var status = stat()
     guard fstat(number, &status) == 0 else { throw failure("read") }
     return Int(status.st_size)
+  }
+
+  /// Whether this is the file of its path still; somebody may have moved it.
+  var hasItsName: Bool {
+    var (own, named) = (stat(), stat())
+    return fstat(number, &own) == 0 && lstat(path, &named) == 0 && own.st_ino == named.st_ino
+      && own.st_dev == named.st_dev
   }
 
   /// The bytes of a range that lies within the file.

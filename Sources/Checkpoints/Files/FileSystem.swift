@@ -30,6 +30,13 @@ enum FileSystem {
     return !path.utf8.contains(0) && lstat(path, &status) == 0
   }
 
+  /// Whether nobody but the user of this process can have written the file.
+  static func isOwn(_ path: String) -> Bool {
+    var status = stat()
+    return !path.utf8.contains(0) && stat(path, &status) == 0 && status.st_uid == geteuid()
+      && status.st_mode & (S_IWGRP | S_IWOTH) == 0
+  }
+
   /// The path without symbolic links, `.` and `..`; `nil` when it leads to nothing.
   static func realPath(_ path: String) -> String? {
     guard !path.utf8.contains(0), let resolved = realpath(path, nil) else { return nil }
