@@ -9,6 +9,8 @@ public struct GenerationSpeed: Sendable {
   public let prompt: [Double]
   /// Generated tokens a second after one token of text, one value a round.
   public let generation: [Double]
+  /// What linears do to their input, in a few words.
+  public let activations: String
 
   /// Measures.
   ///
@@ -47,7 +49,9 @@ public struct GenerationSpeed: Sendable {
         if round > 0 { generation.append(Double(generatedTokens) / (SystemFacts.uptime - begin)) }
         try Interruption.check("stopped after \(round) rounds")
       }
-      return GenerationSpeed(secondsToLoad: loaded - start, prompt: prompt, generation: generation)
+      return GenerationSpeed(
+        secondsToLoad: loaded - start, prompt: prompt, generation: generation,
+        activations: model.activationWords)
     } catch { throw PipelineError.wrapping(error) }
   }
 }
@@ -57,6 +61,10 @@ extension LanguageModel {
   mutating func prepareForGeneration(_ activations: TextGeneration.Activations) throws(PipelineError) {
     rounding.cache = true
     if activations == .int8 { try requireIntegerProducts() }
-    if activations != .float { rounding.products = .int8 }
+    switch activations {
+    case .auto: rounding.products = .chosen
+    case .float: rounding.products = .float
+    case .int8: rounding.products = .int8
+    }
   }
 }
