@@ -16,6 +16,7 @@ public final class LayerSession {
   private var mixture: MixtureSession?
   var result = QuantizedBlock()
   var maxima: [String: Float] = [:]
+  var activationErrors: [String: ActivationError] = [:]
 
   /// What became of each fold so far.
   public var folds: [FoldOutcome] { result.folds }
@@ -69,6 +70,14 @@ public final class LayerSession {
 
   /// Largest magnitude of a linear's input, for static activation scales.
   public func inputMaximum(_ name: String) -> Float? { maxima[name] }
+
+  /// What int8 activations add to a linear's error, and whether its input takes them, as all linears do that read the
+  /// same, or none; `nil` for linears that were not asked for, and where nothing was measured.
+  public func activationChoice(_ name: String) -> (error: ActivationError, isInt8: Bool)? {
+    guard let error = activationErrors[name], let own = layer.layout.linear(name) else { return nil }
+    let readers = layer.layout.linears.filter { $0.reads == own.reads && $0.expert == own.expert }
+    return (error, readers.allSatisfy { activationErrors[$0.name]?.allowsInt8 ?? true })
+  }
 
   /// Does what was not asked for, and moves the hidden states behind the layer.
   public func finish() throws(ModelError) {
@@ -140,7 +149,9 @@ public final class LayerSession {
     halfDifference = (differences + [halfDifference].compactMap(\.self)).max()
     let keepsInputs = statistics.values.contains { $0.keepsMoments }
     var inputs: [String: Matrix] = [:]
+    var sample = InputSample()
     let given = try layer.delta(block, of: heldOut, sequences: sequences, tables: tables) { name, input, _ in
+      if statistics[name] != nil { sample.add(name, input) }
       if keepsInputs, statistics[name] != nil { inputs[name] = input }
     }
     var behind = heldOut
@@ -174,6 +185,14 @@ public final class LayerSession {
       found = try rounding.run(found)
     }
     merge(found) { seen[reads($0)] }
+    measureActivations(found) { sample[reads($0)] }
+  }
+
+  /// Measures what rounding their inputs costs linears that are quantized.
+  func measureActivations(_ block: QuantizedBlock, input: (String) -> Matrix?) {
+    for (name, weight) in block.weights {
+      activationErrors[name] = input(name).flatMap { ActivationError.measure(weight, on: $0) }
+    }
   }
 
   /// Keeps what became of a block, and the largest inputs of its linears, which folding divides.

@@ -36,12 +36,18 @@ final class MixtureSession {
       statistics[key] =
         key == mixture.router ? inputStatistics(session) : session.quantizer.statistics(key, tokens: .max)
     }
+    var sample = InputSample()
     for (index, hidden) in states.all.enumerated() {
       let sum = try hidden.zeros()
       var seat = ExpertSeats(count: mixture.count)
       for chunk in hidden.chunks.indices {
         let x = input(layer, try hidden.read(chunk))
-        let tap: Tap? = index > 0 ? nil : { (name: String, input: Matrix, _: Matrix) in statistics[name]?.add(input) }
+        let tap: Tap? =
+          switch index {
+          case 0: { (name: String, input: Matrix, _: Matrix) in statistics[name]?.add(input) }
+          case 1: { (name: String, input: Matrix, _: Matrix) in if statistics[name] != nil { sample.add(name, input) } }
+          default: nil
+          }
         seat.add(try layer.routes(mixture, x, tap: tap), chunk: chunk)
         if let output = try layer.sharedExpert(mixture, x, tap: tap) { try sum.write(output, to: chunk) }
       }
@@ -50,7 +56,7 @@ final class MixtureSession {
     }
     layerInput = statistics
     use.counts = seats[0].counts
-    try searchShared(session, states, shared)
+    try searchShared(session, states, shared, sample)
   }
 
   /// Statistics of the layer's input, with blocks as the experts want them.
@@ -74,7 +80,7 @@ final class MixtureSession {
 
   /// Decides the fold of the norm by the shared expert and some others, since all experts have to follow it.
   private func searchShared(
-    _ session: LayerSession, _ states: CalibrationStates, _ shared: [String]
+    _ session: LayerSession, _ states: CalibrationStates, _ shared: [String], _ sample: InputSample
   ) throws(ModelError) {
     let (layer, quantizer, mixture) = (session.quantizer.layer, session.quantizer, mixture)
     let seat = seats[1]
@@ -84,7 +90,7 @@ final class MixtureSession {
     for expert in judged {
       rows.append((expert, try states.heldOut.gather(Array(seat[expert].places.prefix(Self.judgedRows)))))
     }
-    let sample = try states.heldOut.gather(
+    let judgedSample = try states.heldOut.gather(
       (0..<min(Self.judgedRows, states.heldOut.rowCount)).map { .init(chunk: 0, row: $0) })
     let names = [mixture.router] + shared + judged.flatMap { self.names(of: $0, layer) }
     var (initial, biases): ([String: PreparedWeight], [String: [Float]]) = ([:], [:])
@@ -99,7 +105,7 @@ final class MixtureSession {
       statistics: { [self] in statistics($0, layer) },
       output: { [self] (candidate: DecoderLayer) throws(ModelError) in
         var values: [Float] = []
-        if let output = try candidate.sharedExpert(mixture, input(candidate, sample)) { values += output.values }
+        if let output = try candidate.sharedExpert(mixture, input(candidate, judgedSample)) { values += output.values }
         for (expert, hidden) in rows {
           values += try candidate.expert(expert, of: mixture, input(candidate, hidden)).values
         }
@@ -112,6 +118,7 @@ final class MixtureSession {
     found.biases = found.biases.filter { own.contains($0.key) }
     normFactors = layer.configuration.norms.feedForwardInput.flatMap { found.normFactors[$0] }
     session.merge(found) { [self] in statistics($0, layer) }
+    session.measureActivations(found) { sample[layer.layout.linear($0)?.reads ?? $0] }
   }
 
   /// Routes the states of the quantized layers as a runtime will: other tokens may come to an expert than in full
@@ -174,7 +181,7 @@ final class MixtureSession {
       }
       biases[name] = linear.bias
     }
-    let statistics = try observe(expert, layer, session, states, names)
+    let (statistics, sample) = try observe(expert, layer, session, states, names)
     let before = try heldOutRows(of: expert, states)
     let search = BlockSearch(
       quantizer: quantizer, names: names, folds: quantizer.folds { $0.expert == expert }, initial: initial,
@@ -196,6 +203,7 @@ final class MixtureSession {
       let input = statistics[layer.layout.linear(name)?.reads ?? name]
       session.maxima[name] = input?.maximum(dividedBy: weight.columnFactors)
     }
+    session.measureActivations(found) { sample[layer.layout.linear($0)?.reads ?? $0] }
     session.result.biases.merge(found.biases) { $1 }
     session.result.folds += found.folds
     finished = expert + 1
@@ -218,31 +226,37 @@ final class MixtureSession {
     return try states.heldOut.gather(places)
   }
 
-  /// Runs an expert over its rows of all texts, and keeps the statistics of what its linears read.
+  /// Runs an expert over its rows of all texts, and keeps the statistics of what its linears read, and some rows of it;
+  /// held-out ones unless none came to the expert.
   private func observe(
     _ expert: Int, _ layer: DecoderLayer, _ session: LayerSession, _ states: CalibrationStates, _ names: [String]
-  ) throws(ModelError) -> [String: InputStatistics] {
+  ) throws(ModelError) -> ([String: InputStatistics], InputSample) {
     let count = seats[0].counts[expert]
     var statistics: [String: InputStatistics] = [:]
     for name in names {
       let key = layer.layout.linear(name)?.reads ?? name
       statistics[key] = session.quantizer.statistics(key, tokens: count)
     }
-    let tap: Tap = { (name: String, input: Matrix, _: Matrix) in statistics[name]?.add(input) }
+    var sample = InputSample()
+    let sampled = seats[1].counts[expert] > 0 ? 1 : 0
     for (index, hidden) in states.all.enumerated() {
       let isSeen = index == 0 || (index == 2 && count < max(1, session.quota))
+      let tap: Tap = { (name: String, input: Matrix, _: Matrix) in
+        if isSeen { statistics[name]?.add(input) }
+        if index == sampled, statistics[name] != nil { sample.add(name, input) }
+      }
       for piece in seats[index].pieces(of: expert, rows: DecoderLayer.expertRows) {
         let x = input(layer, try hidden.gather(piece.places))
-        let output = try layer.expert(expert, of: mixture, x, tap: isSeen ? tap : nil)
+        let output = try layer.expert(expert, of: mixture, x, tap: isSeen || index == sampled ? tap : nil)
         try sums[index].add(output, to: piece.places, weights: piece.weights)
       }
     }
     // Without any token there is nothing to go by, whatever the quota.
-    guard count < max(1, session.quota) else { return statistics }
+    guard count < max(1, session.quota) else { return (statistics, sample) }
     let seen = count + (seats.count > 2 ? seats[2].counts[expert] : 0)
     if seen >= max(1, session.quota) {
       use.helped[expert] = .moreSamples(tokens: seen)
-      return statistics
+      return (statistics, sample)
     }
     use.helped[expert] = .layerInput(tokens: seen)
     for name in names where readsInput(name) {
@@ -256,6 +270,6 @@ final class MixtureSession {
     _ = try layer.expert(expert, of: mixture, x) { [self] name, input, _ in
       if !readsInput(name) { statistics[name]?.add(input) }
     }
-    return statistics
+    return (statistics, sample)
   }
 }

@@ -71,7 +71,8 @@ public struct Checkpoint: Sendable {
     switch format {
     case .folder(let folder): return try folder.sideFiles
     case .artifact(let artifact):
-      return artifact.members.map(\.name).filter { !["model.safetensors", "recipe.yaml", "digests.json"].contains($0) }
+      let others = ["model.safetensors", "recipe.yaml", ActivationChoice.fileName, "digests.json"]
+      return artifact.members.map(\.name).filter { !others.contains($0) }
     }
   }
 

@@ -142,7 +142,9 @@ public struct LanguageModel: Sendable {
         result.weight = .rows(weight.rows)
         result.codes = weight
       }
-      result.activations = rounding.products
+      let roundsInput =
+        rounding.products == .int8 || (rounding.products == .chosen && !quantization.keepsInputFloat(name))
+      result.activations = roundsInput ? .int8 : .float
       if rounding.activations {
         result.inputRounding = try wrapped { () throws(CheckpointError) in
           try quantization.activationRounding(

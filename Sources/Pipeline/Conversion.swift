@@ -62,7 +62,8 @@ public struct Conversion: Sendable {
   /// - Parameter path: `NAME.tar.zst` for an artifact, or `NAME/` for a folder, which must not be there, or be empty.
   public func write(to path: String, progress: ProgressHandler = { _ in }) throws -> ArtifactSummary {
     do {
-      let output = ArtifactPlan(members: try members(), tensors: plan.tensors)
+      let choiceFile = plan.activationChoiceFile(model, isCalibrated: false)
+      let output = ArtifactPlan(members: try members(), tensors: plan.tensors, lateMember: choiceFile)
       let identity = "convert " + target.rawValue
       if path.hasSuffix("/") {
         let writer = try FolderWriter(path: String(path.dropLast()), plan: output, fingerprint: identity)
@@ -87,7 +88,9 @@ public struct Conversion: Sendable {
       try writer.discard()
       throw error
     }
-    return try writer.finish()
+    let choiceFile = plan.activationChoiceFile(model, isCalibrated: false)
+    return try writer.finish(
+      late: choiceFile.map { plan.activationChoice(model, []).bytes(count: $0.byteCount) } ?? [])
   }
 
   private func members() throws -> [ArtifactPlan.Member] {

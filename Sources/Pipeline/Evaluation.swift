@@ -14,7 +14,7 @@ public enum Evaluation {
       var model = try ModelInputs.openModel(name, adapter: adapter)
       model.rounding = RuntimeRounding(
         activations: roundsActivations && !roundsAsGeneration, cache: true,
-        products: roundsAsGeneration ? .int8 : .float)
+        products: roundsAsGeneration ? .chosen : .float)
       if roundsAsGeneration { try model.requireIntegerProducts() }
       let inputs = try ModelInputs(model)
       let length = min(sequenceLength, tokens, model.configuration.maximumPositions)

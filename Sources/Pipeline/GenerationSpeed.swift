@@ -17,6 +17,8 @@ public struct GenerationSpeed: Sendable {
   public let prompt: [Double]
   /// Generated tokens a second.
   public let generation: [Batch]
+  /// What linears do to their input, in a few words.
+  public let activations: String
 
   /// Measures.
   ///
@@ -65,7 +67,8 @@ public struct GenerationSpeed: Sendable {
         }
       }
       cache?.keep(resident, of: model)
-      return GenerationSpeed(secondsToLoad: loaded - start, prompt: prompt, generation: generation)
+      return GenerationSpeed(
+        secondsToLoad: loaded - start, prompt: prompt, generation: generation, activations: model.activationWords)
     } catch { throw PipelineError.wrapping(error) }
   }
 }
@@ -75,6 +78,10 @@ extension LanguageModel {
   mutating func prepareForGeneration(_ activations: TextGeneration.Activations) throws(PipelineError) {
     rounding.cache = true
     if activations == .int8 { try requireIntegerProducts() }
-    if activations != .float { rounding.products = .int8 }
+    switch activations {
+    case .auto: rounding.products = .chosen
+    case .float: rounding.products = .float
+    case .int8: rounding.products = .int8
+    }
   }
 }

@@ -108,6 +108,12 @@ struct LayerPass {
       outcome.folds = session.folds
       outcome.experts = session.expertUse
       outcome.halfDifference = session.halfDifference
+      outcome.activations = unit.steps.compactMap { step in
+        guard case .quantize(let plan) = step,
+          let choice = session.activationChoice(String(plan.name.dropFirst(prefix.count)))
+        else { return nil }
+        return .init(linear: plan.name, error: choice.error, isInt8: choice.isInt8)
+      }
       try requireFinite(unit)
     }
     model.discardPages()

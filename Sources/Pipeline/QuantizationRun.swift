@@ -245,7 +245,7 @@ public struct QuantizationRun: Sendable {
       let identity = texts != nil || request.resumes ? fingerprint(try source.value()) : nil
       if identity != nil { clock.finish("read and digest") }
       let members = try sideFiles()
-      let output = ArtifactPlan(members: members, tensors: plan.tensors)
+      let output = ArtifactPlan(members: members, tensors: plan.tensors, lateMember: choiceFile)
       let isFolder = request.output.hasSuffix("/")
       let path = isFolder ? String(request.output.dropLast()) : request.output
       // A run that was stopped before it wrote anything left nothing to continue: it begins.
@@ -335,14 +335,21 @@ public struct QuantizationRun: Sendable {
       throw error
     }
     clock.finish("quantize and write")
-    let summary = try writer.finish()
+    let choice = plan.activationChoice(model, outcomes)
+    let summary = try writer.finish(late: choiceFile.map { choice.bytes(count: $0.byteCount) } ?? [])
     clock.finish("finish the file")
+    var calibration = calibration
+    calibration?.int8Activations = Self.int8Activations(outcomes)
     return Outcome(
       summary: summary, folds: outcomes.flatMap(\.reportedFolds), experts: experts(outcomes),
       ledger: try plan.ledger(model, folded: Set(outcomes.flatMap(\.folded))), calibration: calibration,
       sourceDigest: try source.value(), stages: clock.stages,
       warnings: remarks + fewestBitsRemark + Self.unsettled(outcomes), recipe: recordedRecipe, convergence: convergence,
       survey: survey, fewestBits: fewestBits)
+  }
+
+  private var choiceFile: ArtifactPlan.LateMember? {
+    plan.activationChoiceFile(model, isCalibrated: texts != nil)
   }
 
   /// Makes and writes all units of the plan that are not written yet.
@@ -409,6 +416,17 @@ public struct QuantizationRun: Sendable {
       "two halves of the calibration text differ by \(Int((100 * difference).rounded())) % in what \(unit) reads: "
         + "more text, --samples or --seqlen would generalise better"
     ]
+  }
+
+  private static func int8Activations(_ outcomes: [UnitOutcome]) -> Report.Int8Activations? {
+    let inputs = outcomes.flatMap(\.activations)
+    guard !inputs.isEmpty else { return nil }
+    let rounded = inputs.filter(\.isInt8).map(\.error)
+    func shares(_ whole: (ActivationError) -> Double) -> [Double] {
+      rounded.compactMap { whole($0) > 0 ? $0.activations / whole($0) : nil }
+    }
+    return Report.Int8Activations(
+      measured: inputs.count, int8: rounded.count, added: .init(shares(\.weights)), noise: .init(shares(\.output)))
   }
 
   private func experts(_ outcomes: [UnitOutcome]) -> Report.Experts? {

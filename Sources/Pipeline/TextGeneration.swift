@@ -16,11 +16,13 @@ public enum TextGeneration {
     public let secondsToFirstToken: Double
     /// After the first token.
     public let tokensPerSecond: Double
+    /// What linears did to their input, in a few words.
+    public let activations: String
   }
 
   /// What linears do to the activations that they multiply with.
   public enum Activations: String, Sendable, CaseIterable {
-    /// ``int8`` where weights are integers, float elsewhere.
+    /// ``int8`` where weights are integers and it was not measured to cost too much, float elsewhere.
     case auto
     /// Nothing: the arithmetic of verification.
     case float
@@ -73,7 +75,8 @@ public enum TextGeneration {
       if made == 0 { first = end }
       return Statistics(
         promptTokens: ids.count, tokens: made, secondsToLoad: loaded - start, secondsToFirstToken: first - start,
-        tokensPerSecond: made > 1 && end > first ? Double(made - 1) / (end - first) : 0)
+        tokensPerSecond: made > 1 && end > first ? Double(made - 1) / (end - first) : 0,
+        activations: model.activationWords)
     } catch { throw PipelineError.wrapping(error) }
   }
 

@@ -12,6 +12,15 @@ struct UnitOutcome {
   var folded: [String] = []
   /// How far two halves of the calibration text are apart; see ``LayerSession/halfDifference``.
   var halfDifference: Double?
+  /// Whose inputs were measured.
+  var activations: [MeasuredInput] = []
+
+  /// What rounding the input of a linear to int8 costs, by the linear's full name.
+  struct MeasuredInput {
+    let linear: String
+    let error: ActivationError
+    let isInt8: Bool
+  }
 
   init(unit: String, layer: Int?) {
     self.unit = unit
@@ -41,6 +50,15 @@ struct UnitOutcome {
       "folded": .array(folded.map { .string($0) }),
       "half_difference": halfDifference.map { .real($0) } ?? .null,
     ]
+    if !activations.isEmpty {
+      object["activations"] = .array(
+        activations.map { input in
+          [
+            .string(input.linear), .bool(input.isInt8), .real(input.error.activations), .real(input.error.weights),
+            .real(input.error.output),
+          ]
+        })
+    }
     if let experts {
       object["experts"] = .array(experts.counts.map { .integer($0) })
       object["helped"] = .array(
@@ -65,6 +83,14 @@ struct UnitOutcome {
     }
     folded = (note["folded"]?.arrayValue ?? []).compactMap(\.stringValue)
     halfDifference = note["half_difference"]?.doubleValue
+    activations = (note["activations"]?.arrayValue ?? []).compactMap { entry in
+      guard let parts = entry.arrayValue, parts.count == 5, let linear = parts[0].stringValue,
+        let isInt8 = parts[1].boolValue
+      else { return nil }
+      let sums = parts[2...].map { $0.doubleValue ?? 0 }
+      return MeasuredInput(
+        linear: linear, error: ActivationError(activations: sums[0], weights: sums[1], output: sums[2]), isInt8: isInt8)
+    }
     guard let counts = note["experts"]?.arrayValue else { return }
     var use = ExpertUse(counts: counts.compactMap(\.intValue))
     for entry in note["helped"]?.arrayValue ?? [] {

@@ -52,7 +52,7 @@ public struct Verification: Sendable {
       var candidate = try ModelInputs.openModel(request.candidate)
       candidate.rounding = RuntimeRounding(
         activations: request.roundsActivations && !request.roundsAsGeneration, cache: true,
-        products: request.roundsAsGeneration ? .int8 : .float)
+        products: request.roundsAsGeneration ? .chosen : .float)
       if request.roundsAsGeneration { try candidate.requireIntegerProducts() }
       var report = Report(
         version: SystemFacts.version, seed: request.seed,
@@ -158,34 +158,16 @@ extension LanguageModel {
   /// What is rounded besides the weights.
   var arithmetic: Report.Arithmetic {
     Report.Arithmetic(
-      activations: rounding.products == .int8 && hasIntegerProducts
+      activations: rounding.products != .float && hasIntegerProducts
         ? .int8 : quantizesActivations && rounding.activations ? .rounded : .float,
-      keysAndValues: keepsRoundedCache && rounding.cache ? .rounded : .float)
+      keysAndValues: keepsRoundedCache && rounding.cache ? .rounded : .float,
+      floatLinears: rounding.products == .chosen ? quantization?.activationChoice?.floats.count : nil)
   }
 
   /// Whether keys and values are kept in few bits.
   var keepsRoundedCache: Bool {
     quantization?.cache != nil
       && configuration.layers.contains { if case .grouped = $0.attention { true } else { false } }
-  }
-
-  /// Whether some linear of the decoder layers can be multiplied with activations in int8.
-  var hasIntegerProducts: Bool {
-    guard let quantization else { return false }
-    return linearNames.contains { name in
-      guard let weights = quantization.scheme(of: name)?.weights else { return false }
-      let (rows, columns) = shape(ofLinear: name)
-      let size = ScaleGrid(weights.granularity, outFeatures: rows, inFeatures: columns).columnsPerScale
-      return weights.format != .float8E4M3 && (size % 32 == 0 || size >= columns)
-    }
-  }
-
-  /// Refuses a model without such a linear.
-  func requireIntegerProducts() throws(PipelineError) {
-    guard !hasIntegerProducts else { return }
-    throw .input(
-      "\(checkpoint.name) has no linear whose weights are integers in groups of a multiple of 32, so activations cannot be int8"
-    )
   }
 
   /// Whether a runtime would quantize activations too.

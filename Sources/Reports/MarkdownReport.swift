@@ -96,6 +96,7 @@ extension Report {
     ]
     if let calibration {
       parts.append("calibrated on \(NumberText.count(calibration.tokens)) tokens of \(Self.code(calibration.source))")
+      if let activations = calibration.int8Activations { parts.append(activations.sentence) }
     }
     if let text { parts.append("measured on \(Self.code(text.source))") }
     parts.append(

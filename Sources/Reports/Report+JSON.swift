@@ -149,6 +149,7 @@ extension Report.Calibration {
       object["convergence"] = .array(
         convergence.map { ["samples": .integer($0.samples), "error": .real($0.error)] })
     }
+    if let int8Activations { object["int8Activations"] = int8Activations.json }
     return .object(object)
   }
 }
@@ -164,7 +165,11 @@ extension Report.Text {
 
 extension Report.Arithmetic {
   fileprivate var json: JSONValue {
-    ["activations": .string(activations.rawValue), "keysAndValues": .string(keysAndValues.rawValue)]
+    var object: JSONObject = [
+      "activations": .string(activations.rawValue), "keysAndValues": .string(keysAndValues.rawValue),
+    ]
+    if let floatLinears { object["floatLinears"] = .integer(floatLinears) }
+    return .object(object)
   }
 }
 

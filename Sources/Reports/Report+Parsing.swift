@@ -23,7 +23,8 @@ extension Report {
     arithmetic = try root.optionalNode("arithmetic").map { (node) throws(ReportsError) in
       Arithmetic(
         activations: try node.named("activations", Arithmetic.Rounding.self, among: "float, rounded, int8"),
-        keysAndValues: try node.named("keysAndValues", Arithmetic.Rounding.self, among: "float, rounded"))
+        keysAndValues: try node.named("keysAndValues", Arithmetic.Rounding.self, among: "float, rounded"),
+        floatLinears: node.value["floatLinears"] == nil ? nil : try node.whole("floatLinears"))
     }
     let stages = try root.node("time")
     time = try stages.names.map { (name) throws(ReportsError) in
@@ -125,6 +126,9 @@ extension Report.Calibration {
     self.init(
       source: try node.text("source"), tokens: try node.whole("tokens"), samples: try node.whole("samples"),
       digest: try node.text("digest"))
+    int8Activations = try node.optionalNode("int8Activations").map { (node) throws(ReportsError) in
+      try Report.Int8Activations(node)
+    }
     guard node.value["convergence"].map({ !$0.isNull }) ?? false else { return }
     convergence = try node.nodes("convergence").map { (node) throws(ReportsError) in
       Convergence(samples: try node.whole("samples"), error: try node.number("error"))

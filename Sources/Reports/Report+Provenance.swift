@@ -45,6 +45,8 @@ extension Report {
     public var digest: String
     /// How the number of sequences was found; empty where it was given.
     public var convergence: [Convergence]
+    /// Whose inputs are worth rounding to int8; `nil` where no linear could take them.
+    public var int8Activations: Int8Activations?
 
     /// What a number of sequences leaves to be gained.
     public struct Convergence: Sendable, Equatable {
@@ -107,11 +109,15 @@ extension Report {
     public var activations: Rounding
     /// What attention keeps.
     public var keysAndValues: Rounding
+    /// Linears that kept float activations beside others in ``Rounding/int8``, because a measurement said so; `nil`
+    /// where nothing was measured.
+    public var floatLinears: Int?
 
     /// What was rounded.
-    public init(activations: Rounding, keysAndValues: Rounding) {
+    public init(activations: Rounding, keysAndValues: Rounding, floatLinears: Int? = nil) {
       self.activations = activations
       self.keysAndValues = keysAndValues
+      self.floatLinears = floatLinears
     }
 
     /// Such as `activations rounded as a runtime does, keys and values float`.
@@ -120,7 +126,7 @@ extension Report {
         switch rounding {
         case .float: "float"
         case .rounded: "rounded as a runtime does"
-        case .int8: "int8 as in generation"
+        case .int8: "int8 as in generation" + (floatLinears.map { ", but for \(NumberText.count($0)) linears" } ?? "")
         }
       }
       return "activations \(say(activations)), keys and values \(say(keysAndValues))"

@@ -87,6 +87,12 @@ struct Inspect: ParsableCommand {
         "path": .string(checkpoint.name), "modelType": checkpoint.configuration["model_type"] ?? .null,
         "sha256": .string(try digest(checkpoint)), "checked": .bool(check),
         "quantization": quantization.map { .string($0.method) } ?? .null,
+        "int8Activations": quantization?.activationChoice.map { choice in
+          [
+            "measured": .integer(choice.measured), "int8": .integer(choice.measured - choice.floats.count),
+            "float": .array(choice.floats.map { .string($0) }),
+          ]
+        } ?? .null,
         "kvCache": quantization?.cache.map { .string($0.format.rawValue) } ?? .null,
         "tensors": .array(
           rows.map { info, scheme, stored in
@@ -108,6 +114,11 @@ struct Inspect: ParsableCommand {
     print("  model type   \(checkpoint.configuration["model_type"]?.stringValue ?? "unknown")")
     if let quantization { print("  quantized    \(quantization.method)") }
     if let cache = quantization?.cache { print("  kv cache     \(cache.format.rawValue), two scales a layer") }
+    if let choice = quantization?.activationChoice {
+      let int8 = choice.measured - choice.floats.count
+      print("  activations  int8 for \(int8) of \(choice.measured) linears, as measured")
+      if tensors { for name in choice.floats { print("  float input  \(name)") } }
+    }
     print("  sha256       \(try digest(checkpoint))" + (check ? "  every byte checked" : ""))
     print(
       "  tensors      \(rows.count), \(Output.size(bytes))" + (stored < bytes ? ", \(Output.size(stored)) stored" : ""))

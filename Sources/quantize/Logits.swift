@@ -148,7 +148,8 @@ struct Generate: ParsableCommand {
   @Option(
     help: ArgumentHelp(
       "auto, float or int8: whether activations are rounded to int8, a scale for every 32, before they meet integer "
-        + "weights. auto does where it can; verify --int8-activations measures it.",
+        + "weights. auto does where the run that quantized the model has found it to cost next to nothing, or has not "
+        + "measured it; verify --int8-activations measures it again.",
       valueName: "how"))
   var activations = ActivationsArgument(.auto)
 
@@ -189,14 +190,14 @@ struct Generate: ParsableCommand {
           "prompt": .string(prompt), "text": .string(pieces), "promptTokens": .integer(statistics.promptTokens),
           "tokens": .integer(statistics.tokens), "secondsToLoad": .real(statistics.secondsToLoad),
           "secondsToFirstToken": .real(statistics.secondsToFirstToken),
-          "tokensPerSecond": .real(statistics.tokensPerSecond),
+          "tokensPerSecond": .real(statistics.tokensPerSecond), "activations": .string(statistics.activations),
         ]).compactText)
     } else {
       print()
       if !work.quiet {
         Failure.say(
           "\(statistics.tokens) tokens, \(Output.number(statistics.tokensPerSecond, 1)) a second; "
-            + "first after \(Output.number(statistics.secondsToFirstToken, 2)) s")
+            + "first after \(Output.number(statistics.secondsToFirstToken, 2)) s; \(statistics.activations)")
       }
     }
   }

@@ -16,6 +16,7 @@ enum ModelBench {
       print(
         JSONValue.object([
           "model": .string(model), "activations": .string(activations.rawValue),
+          "activationWords": .string(speed.activations),
           "instructionSet": .string(InstructionSet.current.rawValue), "threads": .integer(Parallel.threads),
           "secondsToLoad": .real(speed.secondsToLoad), "promptTokens": .integer(prompt),
           "promptTokensPerSecond": .array(speed.prompt.map { .real($0) }), "generatedTokens": .integer(generated),
@@ -27,7 +28,7 @@ enum ModelBench {
       return
     }
     print(
-      "\(InstructionSet.current.rawValue) kernels, \(Parallel.threads) threads, activations \(activations.rawValue)")
+      "\(InstructionSet.current.rawValue) kernels, \(Parallel.threads) threads, \(speed.activations)")
     print("in memory after \(Output.number(speed.secondsToLoad, 2)) s")
     let generation = speed.generation.map { batch in
       (

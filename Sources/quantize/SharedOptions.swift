@@ -111,7 +111,8 @@ struct TextOptions: ParsableArguments {
 struct GenerationArithmeticOptions: ParsableArguments {
   @Flag(
     help: ArgumentHelp(
-      "Round activations to int8 where weights are integers, as generate does by itself, whatever a scheme says."))
+      "Round activations to int8 where weights are integers and it was not measured to cost too much, as generate does "
+        + "by itself, whatever a scheme says."))
   var int8Activations = false
 
   func check(against text: TextOptions) throws {

@@ -21,7 +21,7 @@ struct ArtifactLayout: Sendable {
     func refuse(_ problem: String) -> CheckpointError {
       .malformed(file: path, offset: nil, tensor: nil, problem: problem)
     }
-    let names = plan.members.map(\.name) + [MemberName.weights, MemberName.digests]
+    let names = Self.digestedNames(plan) + [MemberName.digests]
     if let problem = MemberName.problem(names) { throw refuse(problem) }
     self.plan = plan
     let header = try SafetensorsHeader(
@@ -48,9 +48,10 @@ struct ArtifactLayout: Sendable {
     tensors = header.entries.map { data + $0.range.lowerBound..<data + $0.range.upperBound }
     let unknown = [UInt8](repeating: 0, count: 32)
     let digests = Self.digests(
-      plan, members: Array(repeating: unknown, count: members.count),
+      plan, members: Array(repeating: unknown, count: names.count - 1),
       tensors: Array(repeating: unknown, count: tensors.count))
-    let tailCount = Self.tail(digests, weights: weightsHeader.count + byteCount).count
+    let late = [UInt8](repeating: 0, count: plan.lateMember?.byteCount ?? 0)
+    let tailCount = Self.tail(plan, late: late, digests, weights: weightsHeader.count + byteCount).count
     let headPiece = FrameRule.Piece(byteCount: head.count, compression: .text, endsFrame: true)
     let tailPiece = FrameRule.Piece(byteCount: tailCount, compression: .text, endsFrame: true)
     let pieces = zip(plan.tensors.indices, plan.tensors).map { index, tensor in
@@ -64,14 +65,29 @@ struct ArtifactLayout: Sendable {
   }
 
   /// The archive after the last tensor.
-  func tail(memberDigests: [[UInt8]], tensorDigests: [[UInt8]]) -> [UInt8] {
-    let digests = Self.digests(plan, members: memberDigests, tensors: tensorDigests)
-    return Self.tail(digests, weights: members.last?.count ?? 0)
+  ///
+  /// - Parameters:
+  ///   - late: the content of ``ArtifactPlan/lateMember``; empty where the plan has none.
+  ///   - memberDigests: of the members before it.
+  func tail(late: [UInt8] = [], memberDigests: [[UInt8]], tensorDigests: [[UInt8]]) -> [UInt8] {
+    let digests = digests(late: late, memberDigests: memberDigests, tensorDigests: tensorDigests)
+    return Self.tail(plan, late: late, digests, weights: members.last?.count ?? 0)
   }
 
-  /// The content of `digests.json`.
-  static func digests(_ plan: ArtifactPlan, members: [[UInt8]], tensors: [[UInt8]]) -> [UInt8] {
-    let names = plan.members.map(\.name) + [MemberName.weights]
+  /// The content of `digests.json`; see ``tail(late:memberDigests:tensorDigests:)``.
+  func digests(late: [UInt8], memberDigests: [[UInt8]], tensorDigests: [[UInt8]]) -> [UInt8] {
+    plan.require(late: late)
+    let own = plan.lateMember == nil ? [] : [SpanHasher.digest(late)]
+    return Self.digests(plan, members: memberDigests + own, tensors: tensorDigests)
+  }
+
+  /// All members that `digests.json` has digests of, in their order.
+  private static func digestedNames(_ plan: ArtifactPlan) -> [String] {
+    plan.members.map(\.name) + [MemberName.weights] + (plan.lateMember.map { [$0.name] } ?? [])
+  }
+
+  private static func digests(_ plan: ArtifactPlan, members: [[UInt8]], tensors: [[UInt8]]) -> [UInt8] {
+    let names = digestedNames(plan)
     precondition(names.count == members.count && plan.tensors.count == tensors.count, "a digest is missing")
     return Digests(
       members: zip(names, members).map { Digests.Entry(name: $0, sha256: Hex.text($1)) },
@@ -79,10 +95,13 @@ struct ArtifactLayout: Sendable {
     ).bytes
   }
 
-  private static func tail(_ digests: [UInt8], weights: Int) -> [UInt8] {
-    [UInt8](repeating: 0, count: TarWriter.padding(after: weights))
-      + TarWriter.header(name: MemberName.digests, byteCount: digests.count) + digests
-      + [UInt8](repeating: 0, count: TarWriter.padding(after: digests.count)) + TarWriter.end
+  private static func tail(_ plan: ArtifactPlan, late: [UInt8], _ digests: [UInt8], weights: Int) -> [UInt8] {
+    func member(_ name: String, _ content: [UInt8]) -> [UInt8] {
+      TarWriter.header(name: name, byteCount: content.count) + content
+        + [UInt8](repeating: 0, count: TarWriter.padding(after: content.count))
+    }
+    return [UInt8](repeating: 0, count: TarWriter.padding(after: weights))
+      + (plan.lateMember.map { member($0.name, late) } ?? []) + member(MemberName.digests, digests) + TarWriter.end
   }
 
   /// What two runs must have in common for one to continue the other: every byte that follows from the plan.

@@ -16,6 +16,20 @@ public struct ArtifactPlan: Sendable {
     }
   }
 
+  /// A file beside the weights whose content is known once they are written, and its size before.
+  public struct LateMember: Sendable, Equatable {
+    /// Its name: a plain relative path.
+    public let name: String
+    /// Bytes of its content.
+    public let byteCount: Int
+
+    /// A name and a size.
+    public init(name: String, byteCount: Int) {
+      self.name = name
+      self.byteCount = byteCount
+    }
+  }
+
   /// A tensor to come.
   public struct PlannedTensor: Sendable, Equatable {
     /// Name, type and shape.
@@ -37,6 +51,8 @@ public struct ArtifactPlan: Sendable {
   public let members: [Member]
   /// The tensors in the order in which they will be written.
   public let tensors: [PlannedTensor]
+  /// The file between the weights and `digests.json`, if there is to be one.
+  public let lateMember: LateMember?
   /// What `__metadata__` says in `model.safetensors`.
   public let metadata: [String: String]
 
@@ -45,8 +61,12 @@ public struct ArtifactPlan: Sendable {
   /// - Parameters:
   ///   - members: all side files but `model.safetensors` and `digests.json`.
   ///   - tensors: in the order in which they will be written.
+  ///   - lateMember: a file that the writer is given last.
   ///   - metadata: for `__metadata__`; transformers 4 wants `format` to be `pt`.
-  public init(members: [Member], tensors: [PlannedTensor], metadata: [String: String] = ["format": "pt"]) {
+  public init(
+    members: [Member], tensors: [PlannedTensor], lateMember: LateMember? = nil,
+    metadata: [String: String] = ["format": "pt"]
+  ) {
     func place(_ member: Member) -> Int {
       member.name == MemberName.configuration ? 0 : member.name == MemberName.recipe ? 2 : 1
     }
@@ -54,6 +74,7 @@ public struct ArtifactPlan: Sendable {
       (place(one), one.name.utf8) < (place(other), other.name.utf8)
     }
     self.tensors = tensors
+    self.lateMember = lateMember
     self.metadata = metadata
   }
 }

@@ -132,12 +132,13 @@ public struct ArtifactWriter: ~Copyable, CheckpointWriter {
 
   /// Writes what comes after the tensors, waits for the disk, and gives the file its name.
   ///
+  /// - Parameter late: the content of the plan's ``ArtifactPlan/lateMember``; empty where it has none.
   /// - Precondition: all tensors of the plan were written.
-  public consuming func finish() throws(CheckpointError) -> ArtifactSummary {
+  public consuming func finish(late: [UInt8]) throws(CheckpointError) -> ArtifactSummary {
     let plan = layout.plan
     precondition(nextTensor == plan.tensors.count, "\(plan.tensors.count - nextTensor) tensors were not written")
     let hasher = frames.hasher.completed()
-    let tail = layout.tail(memberDigests: hasher.digests[0], tensorDigests: hasher.digests[1])
+    let tail = layout.tail(late: late, memberDigests: hasher.digests[0], tensorDigests: hasher.digests[1])
     try frames.append(Tensor(.uint8, [tail.count], bytes: tail))
     let digest = try frames.finish()
     try file.synchronize()

@@ -27,11 +27,17 @@ public protocol CheckpointWriter: ~Copyable {
 
   /// Writes what comes after the tensors and gives the output its name.
   ///
+  /// - Parameter late: the content of the plan's ``ArtifactPlan/lateMember``; empty where it has none.
   /// - Precondition: all tensors of the plan were written.
-  consuming func finish() throws(CheckpointError) -> ArtifactSummary
+  consuming func finish(late: [UInt8]) throws(CheckpointError) -> ArtifactSummary
 
   /// Gives up, and removes what was written. A writer that is merely dropped leaves it for a later run to resume.
   consuming func discard() throws(CheckpointError)
+}
+
+extension CheckpointWriter where Self: ~Copyable {
+  /// ``finish(late:)`` of a plan without a late member.
+  public consuming func finish() throws(CheckpointError) -> ArtifactSummary { try finish(late: []) }
 }
 
 /// What was written.
@@ -62,6 +68,12 @@ extension ArtifactPlan {
     precondition(
       info == TensorInfo(name: name, dtype: tensor.dtype, shape: tensor.shape),
       "tensor \"\(name)\" \(tensor.dtype) \(tensor.shape), where \"\(info.name)\" \(info.dtype) \(info.shape) is next")
+  }
+
+  /// Traps when the content of the late member is not of the planned size.
+  func require(late: [UInt8]) {
+    let expected = lateMember?.byteCount ?? 0
+    precondition(late.count == expected, "\(late.count) bytes, where \(lateMember?.name ?? "nothing") has \(expected)")
   }
 
   /// Whether the output can be continued before the tensor of an index.

@@ -195,19 +195,21 @@ public struct FolderWriter: ~Copyable, CheckpointWriter {
 
   /// Writes what comes after the tensors, waits for the disk, and gives the folder its name.
   ///
+  /// - Parameter late: the content of the plan's ``ArtifactPlan/lateMember``; empty where it has none.
   /// - Precondition: all tensors of the plan were written.
-  public consuming func finish() throws(CheckpointError) -> ArtifactSummary {
+  public consuming func finish(late: [UInt8]) throws(CheckpointError) -> ArtifactSummary {
     let plan = layout.plan
     precondition(nextTensor == plan.tensors.count, "\(plan.tensors.count - nextTensor) tensors were not written")
     try output.finish()
     try weights.synchronize()
     let digests = hasher.completed().digests
-    let file = ArtifactLayout.digests(plan, members: digests[0], tensors: digests[1])
+    let file = layout.digests(late: late, memberDigests: digests[0], tensorDigests: digests[1])
+    if let member = plan.lateMember { try write(member: member.name, late) }
     try write(member: MemberName.digests, file)
     try FileSystem.rename(path + ".partial", to: path)
     try FileSystem.remove(path + ".journal")
     return ArtifactSummary(
-      byteCount: plan.members.reduce(byteCount + file.count) { $0 + $1.bytes.count },
+      byteCount: plan.members.reduce(byteCount + file.count + late.count) { $0 + $1.bytes.count },
       sha256: Hex.text(SpanHasher.digest(file)),
       tensors: plan.tensors.map {
         ArtifactSummary.StoredTensor(

@@ -21,6 +21,10 @@ public struct StoredQuantization: Sendable {
   public let storedType: DType
   /// How keys and values are kept, where that is declared and carried out.
   public let cache: CacheQuantization?
+  /// Whose inputs are worth rounding to int8; `nil` where nobody has measured it.
+  public private(set) var activationChoice: ActivationChoice?
+  /// ``ActivationChoice/floats``, for looking up.
+  private var floatInputs: Set<String> = []
   /// By linear; stacks of experts under the stack's name.
   private let rules: [String: StorageRule]
 
@@ -31,7 +35,11 @@ public struct StoredQuantization: Sendable {
   /// whose tensors contradict the configuration; of tensors only names, types and shapes are looked at.
   public static func of(_ checkpoint: Checkpoint) throws(CheckpointError) -> StoredQuantization? {
     guard let declaration = try QuantizationDeclaration(of: checkpoint) else { return nil }
-    return try StoredQuantization(declaration, configuration: checkpoint.configuration, checkpoint.weights)
+    var result = try StoredQuantization(declaration, configuration: checkpoint.configuration, checkpoint.weights)
+    let found = try ActivationChoice.of(checkpoint) { [result] in result.scheme(of: $0) != nil }
+    result.activationChoice = found
+    result.floatInputs = Set(found?.floats ?? [])
+    return result
   }
 
   init(
@@ -71,6 +79,9 @@ public struct StoredQuantization: Sendable {
   ///
   /// - Parameter linear: the module's name; `….experts.3.gate_up_proj` also where a stack of experts is one tensor.
   public func scheme(of linear: String) -> QuantizationScheme? { place(of: linear)?.rule.scheme }
+
+  /// Whether rounding a linear's input to int8 was measured to cost too much.
+  public func keepsInputFloat(_ linear: String) -> Bool { floatInputs.contains(linear) }
 
   /// The tensors that hold the linear's weight (not its additive bias) or scale its input, those that are there.
   ///

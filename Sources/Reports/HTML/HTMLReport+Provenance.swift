@@ -41,6 +41,7 @@ extension Report {
               + "\(NumberText.count(calibration.samples)) samples"
             writeEntry("Calibrated on", amount, code: calibration.digest, &page)
             if let sentence = calibration.convergenceSentence { writeEntry("Samples", sentence, &page) }
+            if let activations = calibration.int8Activations { writeEntry("Activations", activations.sentence, &page) }
           }
           if let text {
             let amount =
