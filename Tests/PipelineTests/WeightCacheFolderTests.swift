@@ -64,7 +64,7 @@ import Testing
     let coded = Set(packed.flatMap { model.storedTensors(ofLinear: $0).map(\.name) })
     #expect(kept == Set(model.checkpoint.weights.tensors.map(\.name)).subtracting(coded))
     let ids = [256, 84, 104, 101, 32, 99, 97, 116]
-    for products in [PackedMatrix.Activations.float, .int8] {
+    for products in [RuntimeRounding.Products.float, .chosen, .int8] {
       var (one, other) = (model, cached)
       one.rounding.products = products
       other.rounding.products = products
