@@ -110,4 +110,23 @@ extension PackedMatrix {
     zeroKind = format.zeroKind
     storage = stored.part(0..<format.panelBytes)
   }
+
+  /// The same matrix in memory of its own, with large pages where the system has some.
+  public func inOwnMemory() -> PackedMatrix {
+    let bytes = storage.bytes
+    let memory = PanelMemory(capacity: bytes.count, expected: bytes.count)
+    UnsafeMutableRawBufferPointer(start: memory.base, count: bytes.count).copyMemory(from: bytes)
+    return PackedMatrix(self, storage: memory.storage(byteCount: bytes.count))
+  }
+
+  private init(_ matrix: PackedMatrix, storage: TensorStorage) {
+    kind = matrix.kind
+    outFeatures = matrix.outFeatures
+    inFeatures = matrix.inFeatures
+    groupSize = matrix.groupSize
+    scaleKind = matrix.scaleKind
+    zeroKind = matrix.zeroKind
+    columns = matrix.columns
+    self.storage = storage
+  }
 }

@@ -69,6 +69,26 @@ public enum MappedFile {
       discard: { madvise(base, count, MADV_DONTNEED) })
   }
 
+  /// Whether most of a mapped file that was touched lies in large pages; always where there is only one size of pages.
+  ///
+  /// - Parameter storage: the only large file that is mapped.
+  public static func isInLargePages(_ storage: TensorStorage) -> Bool {
+    #if os(Linux)
+      guard let file = fopen("/proc/self/smaps_rollup", "re") else { return false }
+      defer { fclose(file) }
+      var line = [CChar](repeating: 0, count: 256)
+      while fgets(&line, Int32(line.count), file) != nil {
+        let words = String(decoding: line.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self).split(
+          separator: " ")
+        guard words.first == "FilePmdMapped:", words.count > 1, let kibibytes = Int(words[1]) else { continue }
+        return kibibytes >= storage.bytes.count / 1024 / 4 * 3
+      }
+      return false
+    #else
+      return true
+    #endif
+  }
+
   #if os(Linux)
     /// Maps at a 2 MiB boundary.
     ///

@@ -24,7 +24,7 @@ import Testing
       let format = try #require(PackedMatrix.Format("\(weight.packed.format)"))
       #expect(format == weight.packed.format && format.byteCount == bytes.count)
       let read = try #require(PackedMatrix(format, stored: Self.storage(bytes)))
-      #expect(Self.stored(read) == bytes && read.format == format)
+      for same in [read, read.inOwnMemory()] { #expect(Self.stored(same) == bytes && same.format == format) }
       for tokens in [1, 5] {
         let x = weight.activations(tokens)
         #expect(read.product(x).values == weight.packed.product(x).values)
@@ -44,7 +44,7 @@ import Testing
     let bytes = Self.stored(matrix)
     #expect(bytes.count == matrix.format.byteCount)
     let read = try #require(PackedMatrix(matrix.format, stored: Self.storage(bytes)))
-    #expect(read.columns == gains && read.inFeatures == 32)
+    #expect(read.columns == gains && read.inFeatures == 32 && read.inOwnMemory().columns == gains)
     let x = Matrix(rows: 2, columns: 32, values: (0..<64).map { Float($0).squareRoot() })
     #expect(read.product(x).values == matrix.product(x).values)
     // A source that is no feature.
