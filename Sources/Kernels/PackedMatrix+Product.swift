@@ -23,8 +23,10 @@ extension PackedMatrix {
       withPanels { panels in
         nonisolated(unsafe) let (panels, y) = (panels, target)
         let outFeatures = outFeatures
-        Parallel.forEachChunk(of: ck_panel_count(outFeatures), size: 16) { range in
-          withUnsafePointer(to: panels) { operand.multiply($0, range, kernels, y, outFeatures) }
+        withExtendedLifetime(operand) {
+          Parallel.forEachChunk(of: ck_panel_count(outFeatures), size: 16) { range in
+            withUnsafePointer(to: panels) { operand.borrowed.multiply($0, range, kernels, y, outFeatures) }
+          }
         }
       }
     }

@@ -21,40 +21,40 @@ extension PackedMatrix {
   public static func products(
     _ weights: [PackedMatrix], _ x: Matrix, activations: Activations, asSingle: Bool = false
   ) -> [Matrix] {
+    let kernels = InstructionSet.current.integerKernels
     var rounded: RoundedTokens?
-    let kernels = InstructionSet.current
-    let factors = weights.map { weight in
-      guard activations == .int8, weight.hasIntegerProduct else { return Factor.float(x) }
-      if let last = rounded, last.serves(weight) { return Factor.rounded(last) }
-      let tokens = RoundedTokens(x, for: weight, kernels.integerKernels)
-      rounded = tokens
-      return Factor.rounded(tokens)
+    let operands = weights.map { weight -> RoundedTokens? in
+      guard activations == .int8, weight.hasIntegerProduct else { return nil }
+      if let last = rounded, last.serves(weight) { return last }
+      rounded = RoundedTokens(x, for: weight, kernels)
+      return rounded
     }
-    let areRounded = factors.allSatisfy { if case .rounded = $0 { true } else { false } }
-    guard x.rows <= (asSingle || areRounded ? mostFewTokens : mostSingleTokens) else {
-      return zip(weights, factors).map { weight, factor in
-        switch factor {
-        case .float(let x): weight.product(x)
-        case .rounded(let tokens): weight.integerProduct(tokens, kernels.integerKernels)
-        }
+    let most = asSingle || operands.allSatisfy { $0 != nil } ? mostFewTokens : mostSingleTokens
+    guard x.rows <= most else {
+      return zip(weights, operands).map { weight, operand in
+        operand.map { weight.integerProduct($0, kernels) } ?? weight.product(x)
       }
     }
-    return fewTokenProducts(
-      zip(weights, factors).map { FewTokenProduct($0, $1, kernels, taskBytes: taskBytes) }, tokens: x.rows)
+    let factors = zip(weights, operands).map { weight, operand in
+      operand.map(Factor.rounded) ?? .float(FloatTokens(x, for: weight))
+    }
+    return fewTokenProducts(weights, factors, tokens: x.rows)
   }
 
   /// What a weight is multiplied with.
   private enum Factor {
-    case float(Matrix)
+    case float(FloatTokens)
     case rounded(RoundedTokens)
   }
 
-  /// The product of one weight with few tokens, panel by panel; all that a task needs is at hand, since it takes a
-  /// microsecond.
+  /// The product of one weight with few tokens, panel by panel.
+  ///
+  /// A task takes a microsecond and runs beside others of the same product: nothing here is counted by references, whose
+  /// counts the threads would pass to and fro. Weight and operand must outlive it.
   private struct FewTokenProduct: @unchecked Sendable {
     private enum Operand {
-      case float(FloatTokens, ck_kernels)
-      case rounded(RoundedTokens, ck_integer_kernels)
+      case float(FloatTokens.Borrowed, ck_kernels)
+      case rounded(UnsafePointer<UInt8>?, count: Int, ck_integer_kernels)
     }
 
     let outFeatures: Int
@@ -62,21 +62,18 @@ extension PackedMatrix {
     private let panelsPerTask: Int
     private let panelCount: Int
     private let operand: Operand
-    /// Borrowed from the weight.
     private let panels: ck_panels
-    private let weight: PackedMatrix
 
-    init(_ weight: PackedMatrix, _ factor: Factor, _ set: InstructionSet, taskBytes: Int) {
-      self.weight = weight
+    init(_ weight: PackedMatrix, _ factor: Factor, _ set: InstructionSet) {
       panels = weight.withPanels { $0 }
       outFeatures = weight.outFeatures
       panelCount = ck_panel_count(outFeatures)
-      panelsPerTask = max(1, taskBytes / max(1, ck_panel_code_bytes(panels.kind, panels.in)))
+      panelsPerTask = max(1, PackedMatrix.taskBytes / max(1, ck_panel_code_bytes(panels.kind, panels.in)))
       taskCount = (panelCount + panelsPerTask - 1) / panelsPerTask
       operand =
         switch factor {
-        case .float(let x): .float(FloatTokens(x, for: weight), set.kernels)
-        case .rounded(let tokens): .rounded(tokens, set.integerKernels)
+        case .float(let tokens): .float(tokens.borrowed, set.kernels)
+        case .rounded(let tokens): .rounded(tokens.bytes, count: tokens.count, set.integerKernels)
         }
     }
 
@@ -86,24 +83,32 @@ extension PackedMatrix {
       withUnsafePointer(to: panels) { panels in
         switch operand {
         case .float(let tokens, let kernels): tokens.multiply(panels, range, kernels, y, outFeatures)
-        case .rounded(let tokens, let kernels):
-          kernels.product(panels, range.lowerBound, range.upperBound, tokens.bytes, tokens.count, y, outFeatures)
+        case .rounded(let tokens, let count, let kernels):
+          kernels.product(panels, range.lowerBound, range.upperBound, tokens, count, y, outFeatures)
         }
       }
     }
   }
 
-  private static func fewTokenProducts(_ products: [FewTokenProduct], tokens: Int) -> [Matrix] {
-    var targets: [UnsafeMutablePointer<Float>?] = []
-    return matrices(products.map(\.outFeatures)[...], tokens: tokens, &targets) { targets in
-      nonisolated(unsafe) let targets = targets
-      Parallel.forEach(products.reduce(0) { $0 + $1.taskCount }) { task in
-        var (index, task) = (0, task)
-        while task >= products[index].taskCount {
-          task -= products[index].taskCount
-          index += 1
+  private static func fewTokenProducts(_ weights: [PackedMatrix], _ factors: [Factor], tokens: Int) -> [Matrix] {
+    let set = InstructionSet.current
+    return withExtendedLifetime((weights, factors)) {
+      let products = zip(weights, factors).map { FewTokenProduct($0, $1, set) }
+      var targets: [UnsafeMutablePointer<Float>?] = []
+      return matrices(products.map(\.outFeatures)[...], tokens: tokens, &targets) { targets in
+        products.withUnsafeBufferPointer { products in
+          targets.withUnsafeBufferPointer { targets in
+            nonisolated(unsafe) let (products, targets) = (products, targets)
+            Parallel.forEach(products.reduce(0) { $0 + $1.taskCount }) { task in
+              var (index, task) = (0, task)
+              while task >= products[index].taskCount {
+                task -= products[index].taskCount
+                index += 1
+              }
+              if let y = targets[index] { products[index].compute(task: task, y) }
+            }
+          }
         }
-        if let y = targets[index] { products[index].compute(task: task, y) }
       }
     }
   }
@@ -127,10 +132,18 @@ extension PackedMatrix {
 }
 
 /// Few tokens as products of float activations read them.
-struct FloatTokens: Sendable {
-  private let x: Matrix
-  private let sums: [Float]
-  private let groups: Int
+final class FloatTokens: @unchecked Sendable {
+  /// What tasks read; good for as long as the tokens are.
+  struct Borrowed {
+    let x: UnsafePointer<Float>
+    let sums: UnsafePointer<Float>
+    let count: Int
+    let columns: Int
+    let groups: Int
+  }
+
+  let borrowed: Borrowed
+  private let values: UnsafeMutablePointer<Float>
 
   /// Tokens `[tokens, inFeatures]` for products with a weight.
   init(_ x: Matrix, for weight: PackedMatrix) {
@@ -138,38 +151,34 @@ struct FloatTokens: Sendable {
       x.columns == weight.inFeatures, "\(x.rows) × \(x.columns) times \(weight.outFeatures) × \(weight.inFeatures)")
     let x = weight.columns?.extended(x) ?? x
     let groups = weight.zeroPointGroups
-    self.x = x
-    self.groups = groups
-    sums = [Float](unsafeUninitializedCapacity: x.rows * groups) { buffer, count in
-      count = x.rows * groups
-      guard let sums = buffer.baseAddress, groups > 0 else { return }
-      x.values.withUnsafeBufferPointer { x in
-        for token in 0..<count / groups {
-          ck_group_sums(
-            x.baseAddress?.advanced(by: token * weight.codeColumns), weight.codeColumns, weight.groupSize,
-            sums + token * groups)
-        }
+    let values = UnsafeMutablePointer<Float>.allocate(capacity: x.values.count + x.rows * groups)
+    let sums = values + x.values.count
+    x.values.withUnsafeBufferPointer { if let base = $0.baseAddress { values.initialize(from: base, count: $0.count) } }
+    if groups > 0 {
+      for token in 0..<x.rows {
+        ck_group_sums(values + token * x.columns, x.columns, weight.groupSize, sums + token * groups)
       }
     }
+    self.values = values
+    borrowed = Borrowed(x: values, sums: sums, count: x.rows, columns: x.columns, groups: groups)
   }
 
+  deinit { values.deallocate() }
+}
+
+extension FloatTokens.Borrowed {
   /// Some panels of the product `[tokens, outFeatures]`, the bits of each token as if it were alone.
   func multiply(
     _ panels: UnsafePointer<ck_panels>, _ range: Range<Int>, _ kernels: ck_kernels, _ y: UnsafeMutablePointer<Float>,
     _ outFeatures: Int
   ) {
-    x.values.withUnsafeBufferPointer { values in
-      sums.withUnsafeBufferPointer { sums in
-        if x.rows > PackedMatrix.mostSingleTokens, x.rows <= PackedMatrix.mostFewTokens {
-          return kernels.product_few(
-            panels, range.lowerBound, range.upperBound, values.baseAddress, sums.baseAddress, x.rows, y, outFeatures)
-        }
-        for token in 0..<x.rows {
-          kernels.product_one(
-            panels, range.lowerBound, range.upperBound, values.baseAddress?.advanced(by: token * x.columns),
-            sums.baseAddress?.advanced(by: token * groups), y + token * outFeatures)
-        }
-      }
+    if count > PackedMatrix.mostSingleTokens, count <= PackedMatrix.mostFewTokens {
+      return kernels.product_few(panels, range.lowerBound, range.upperBound, x, sums, count, y, outFeatures)
+    }
+    for token in 0..<count {
+      kernels.product_one(
+        panels, range.lowerBound, range.upperBound, x + token * columns, sums + token * groups,
+        y + token * outFeatures)
     }
   }
 }
