@@ -43,10 +43,10 @@ extension PackedMatrix {
       guard let target = y.baseAddress, !y.isEmpty else { return }
       withPanels { panels in
         nonisolated(unsafe) let (panels, y) = (panels, target)
-        let outFeatures = outFeatures
-        Parallel.forEachChunk(of: ck_panel_count(outFeatures), size: 8) { range in
-          withUnsafePointer(to: panels) {
-            kernels.product($0, range.lowerBound, range.upperBound, tokens.bytes, tokens.count, y, outFeatures)
+        let (outFeatures, borrowed) = (outFeatures, tokens.borrowed)
+        withExtendedLifetime(tokens) {
+          Parallel.forEachChunk(of: ck_panel_count(outFeatures), size: 8) { range in
+            withUnsafePointer(to: panels) { borrowed.multiply($0, range, kernels, y, outFeatures) }
           }
         }
       }

@@ -54,7 +54,7 @@ extension PackedMatrix {
   private struct FewTokenProduct: @unchecked Sendable {
     private enum Operand {
       case float(FloatTokens.Borrowed, ck_kernels)
-      case rounded(UnsafePointer<UInt8>?, count: Int, ck_integer_kernels)
+      case rounded(RoundedTokens.Borrowed, ck_integer_kernels)
     }
 
     let outFeatures: Int
@@ -73,7 +73,7 @@ extension PackedMatrix {
       operand =
         switch factor {
         case .float(let tokens): .float(tokens.borrowed, set.kernels)
-        case .rounded(let tokens): .rounded(tokens.bytes, count: tokens.count, set.integerKernels)
+        case .rounded(let tokens): .rounded(tokens.borrowed, set.integerKernels)
         }
     }
 
@@ -83,8 +83,7 @@ extension PackedMatrix {
       withUnsafePointer(to: panels) { panels in
         switch operand {
         case .float(let tokens, let kernels): tokens.multiply(panels, range, kernels, y, outFeatures)
-        case .rounded(let tokens, let count, let kernels):
-          kernels.product(panels, range.lowerBound, range.upperBound, tokens, count, y, outFeatures)
+        case .rounded(let tokens, let kernels): tokens.multiply(panels, range, kernels, y, outFeatures)
         }
       }
     }
