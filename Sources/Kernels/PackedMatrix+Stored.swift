@@ -116,17 +116,8 @@ extension PackedMatrix {
     let bytes = storage.bytes
     let memory = PanelMemory(capacity: bytes.count, expected: bytes.count)
     UnsafeMutableRawBufferPointer(start: memory.base, count: bytes.count).copyMemory(from: bytes)
-    return PackedMatrix(self, storage: memory.storage(byteCount: bytes.count))
-  }
-
-  private init(_ matrix: PackedMatrix, storage: TensorStorage) {
-    kind = matrix.kind
-    outFeatures = matrix.outFeatures
-    inFeatures = matrix.inFeatures
-    groupSize = matrix.groupSize
-    scaleKind = matrix.scaleKind
-    zeroKind = matrix.zeroKind
-    columns = matrix.columns
-    self.storage = storage
+    var copy = self
+    copy.storage = memory.storage(byteCount: bytes.count)
+    return copy
   }
 }

@@ -26,7 +26,7 @@ public struct PackedMatrix: Sendable {
   /// Consecutive input features that share a scale; the last group of a row may have fewer.
   public let groupSize: Int
   /// Panels of codes, then of scales and zero points.
-  let storage: TensorStorage
+  var storage: TensorStorage
   let scaleKind: ck_value_kind
   let zeroKind: ck_value_kind
   /// Gains of the columns of codes, where they have some.

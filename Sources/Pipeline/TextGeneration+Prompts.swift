@@ -40,8 +40,8 @@ extension TextGeneration {
   /// Continues the prompts of a file, several at a time.
   ///
   /// What becomes of a prompt depends neither on the others nor on the size of the batch: it is what
-  /// ``run(model:adapter:prompt:maximumTokens:sampling:activations:weightCache:note:write:)`` makes of it with the seed that is the
-  /// sampling's plus the prompt's index.
+  /// ``run(model:adapter:prompt:maximumTokens:sampling:activations:weightCache:note:write:)`` makes of it with the seed
+  /// that is the sampling's plus the prompt's index.
   ///
   /// - Parameters:
   ///   - prompts: a UTF-8 file with a JSON string or object a line: `prompt` or `text` is a prompt as it is, `messages`
