@@ -1,5 +1,6 @@
 #include "MachineLimits.h"
 
+#include "Bfloat16Product.h"
 #include "InstructionSets.h"
 #include "IntegerKernels.h"
 
@@ -34,6 +35,8 @@ CK_LIMIT(avx2_int8, "avx2", __m256i, "x", sums[i] = _mm256_add_epi32(sums[i], _m
 CK_LIMIT(avx2_dot, "avx2,avxvnni", __m256i, "x", sums[i] = _mm256_dpbusd_avx_epi32(sums[i], a, b))
 CK_LIMIT(avx512_float, "avx512f", __m512, "v", sums[i] = _mm512_fmadd_ps(sums[i], a, b))
 CK_LIMIT(avx512_dot, "avx512f,avx512vnni", __m512i, "v", sums[i] = _mm512_dpbusd_epi32(sums[i], a, b))
+CK_LIMIT(
+    avx512_bf16, "avx512f,avx512bf16", __m512, "v", sums[i] = _mm512_dpbf16_ps(sums[i], (__m512bh)a, (__m512bh)b))
 
 double ck_run_limit(int isa, ck_limit limit, size_t rounds) {
   if (!ck_isa_available(isa) || isa == ck_isa_portable) return 0;
@@ -42,6 +45,11 @@ double ck_run_limit(int isa, ck_limit limit, size_t rounds) {
   if (limit == ck_limit_float) {
     (wide ? avx512_float : avx2_float)(rounds);
     return steps * (wide ? 16 : 8);
+  }
+  if (limit == ck_limit_bf16) {
+    if (!ck_bf16_kernels_of(isa)) return 0;
+    avx512_bf16(rounds);
+    return steps * 32;
   }
   const ck_integer_kernels *kernels = ck_integer_kernels_of(isa);
   if (kernels == &ck_integer_avx512) {
@@ -63,6 +71,8 @@ double ck_run_limit(int isa, ck_limit limit, size_t rounds) {
 CK_LIMIT(neon_float, "neon", float32x4_t, "w", sums[i] = vfmaq_f32(b, sums[i], a))
 CK_LIMIT(neon_dot, "dotprod", int32x4_t, "w", sums[i] = vdotq_s32(sums[i], (int8x16_t)a, (int8x16_t)b))
 CK_LIMIT(neon_square, "i8mm", int32x4_t, "w", sums[i] = vmmlaq_s32(sums[i], (int8x16_t)a, (int8x16_t)b))
+CK_LIMIT(
+    neon_bf16, "bf16", float32x4_t, "w", sums[i] = vbfmmlaq_f32(sums[i], (bfloat16x8_t)a, (bfloat16x8_t)b))
 
 double ck_run_limit(int isa, ck_limit limit, size_t rounds) {
   if (isa != ck_isa_neon) return 0;
@@ -71,6 +81,11 @@ double ck_run_limit(int isa, ck_limit limit, size_t rounds) {
   if (limit == ck_limit_float) {
     neon_float(rounds);
     return steps * 4;
+  }
+  if (limit == ck_limit_bf16) {
+    if (!ck_bf16_kernels_of(isa)) return 0;
+    neon_bf16(rounds);
+    return steps * 16;
   }
   if (kernels == &ck_integer_neon) return 0;
   int squares = kernels == &ck_integer_i8mm;

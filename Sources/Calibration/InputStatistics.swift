@@ -1,5 +1,5 @@
 internal import CKernels
-internal import Kernels
+public import Kernels
 public import Tensors
 
 /// What calibration keeps of the activations that a linear reads; the activations themselves are not kept.
@@ -21,6 +21,7 @@ public struct InputStatistics: Sendable {
   private var gramSum: [Float] = []
   /// Whether the second moments of all pairs of channels are kept, as rounding with feedback needs them.
   public let keepsMoments: Bool
+  private let precision: ProductPrecision
 
   /// Groups wider than this keep no Gram block: means and variances stand in for it.
   public static let widestBlock = 512
@@ -31,7 +32,12 @@ public struct InputStatistics: Sendable {
   static let energyCap = 16.0
 
   /// Empty statistics.
-  public init(channels: Int, groupSize: Int, keepsMoments: Bool = false) {
+  ///
+  /// - Parameter precision: what may be done to activations of whose channels all second moments are kept.
+  public init(
+    channels: Int, groupSize: Int, keepsMoments: Bool = false, precision: ProductPrecision = .float32
+  ) {
+    self.precision = precision
     self.channels = channels
     self.keepsMoments = keepsMoments
     self.groupSize = groupSize <= Self.widestBlock ? groupSize : 0
@@ -96,7 +102,7 @@ public struct InputStatistics: Sendable {
     }
     if keepsMoments {
       if gramSum.isEmpty { gramSum = [Float](repeating: 0, count: channels * channels) }
-      return MatrixProduct.addGram(weighted, to: &gramSum)
+      return MatrixProduct.addGram(weighted, to: &gramSum, precision)
     }
     let gram = MatrixProduct.gramBlocks(weighted, groupSize: groupSize)
     if gramSum.isEmpty { gramSum = gram } else { for index in gram.indices { gramSum[index] += gram[index] } }

@@ -31,13 +31,22 @@ public struct LayerQuantizer: Sendable {
     codings: [String: EntropyCoding] = [:], pinned: Set<String> = [],
     observesExactly: Bool = true
   ) {
-    self.layer = layer
     self.schemes = schemes
     self.methods = methods
     self.storedType = storedType
     self.codings = codings
     self.pinned = pinned
     self.observesExactly = observesExactly
+    var layer = layer
+    if !observesExactly, schemes.values.allSatisfy(Self.isCoarse) { layer.precision = .bfloat16 }
+    self.layer = layer
+  }
+
+  /// Whether a scheme moves weights by so much more than a rounding to BF16 does, 30 times at four bits, that nobody
+  /// could tell from the result where calibration rounded so: the precision of the layer that it runs.
+  private static func isCoarse(_ scheme: QuantizationScheme) -> Bool {
+    guard case .int(let bits) = scheme.weights.format else { return false }
+    return bits <= 4 && !scheme.isEntropyCoded
   }
 
   /// The folds of a block, or of an expert, that touch no pinned weights.
@@ -59,11 +68,7 @@ public struct LayerQuantizer: Sendable {
   ///
   /// - Parameter names: the linears that will be run.
   func observed(_ names: [String], tokens: Int) throws(ModelError) -> DecoderLayer {
-    let isCoarse = names.allSatisfy { name in
-      guard let scheme = schemes[name] else { return true }
-      guard case .int(let bits) = scheme.weights.format else { return false }
-      return bits <= 4 && !scheme.isEntropyCoded && !feedsBack(name)
-    }
+    let isCoarse = names.allSatisfy { name in schemes[name].map(Self.isCoarse) ?? true && !feedsBack(name) }
     guard isCoarse, !observesExactly, tokens >= Self.fewestObserved, names.contains(where: { schemes[$0] != nil })
     else { return layer }
     var result = layer
@@ -118,6 +123,6 @@ public struct LayerQuantizer: Sendable {
     let isFedBack = keepsMoments && readers.contains { feedsBack($0.name) }
     return InputStatistics(
       channels: linear.inFeatures, groupSize: tokens >= Self.tokensPerMoment * size ? size : 0,
-      keepsMoments: isFedBack && tokens >= linear.inFeatures / 2)
+      keepsMoments: isFedBack && tokens >= linear.inFeatures / 2, precision: layer.precision)
   }
 }

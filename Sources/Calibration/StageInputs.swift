@@ -45,7 +45,7 @@ final class StageInputs {
     let channels = weight.source.inFeatures
     let rows = stage.isLast ? weight.source.outFeatures : channels
     var result = Moments(
-      inputs: InputStatistics(channels: channels, groupSize: 0, keepsMoments: true),
+      inputs: InputStatistics(channels: channels, groupSize: 0, keepsMoments: true, precision: exact.precision),
       missing: [Float](repeating: 0, count: rows * channels), isOfOutputs: stage.isLast)
     let kept = stage.isLast ? try states.quantized.zeros(columns: channels) : nil
     search = kept
@@ -61,7 +61,7 @@ final class StageInputs {
         missing.add(x, times: -1)
       }
       missing.scaleRows(by: weights)
-      MatrixProduct.addCrossGram(missing, x, to: &result.missing)
+      MatrixProduct.addCrossGram(missing, x, to: &result.missing, exact.precision)
     }
     let scale = Float(1 / max(result.inputs.weight, 1))
     result.missing.withUnsafeMutableBufferPointer { values in

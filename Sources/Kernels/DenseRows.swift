@@ -26,7 +26,7 @@ public struct DenseRows: Sendable {
   package func product(_ x: Matrix, _ kernels: ck_kernels) -> Matrix {
     let (outFeatures, inFeatures, tokens) = (weight.shape[0], weight.shape[1], x.rows)
     precondition(x.columns == inFeatures, "\(x.rows) × \(x.columns) times \(outFeatures) × \(inFeatures)")
-    let kind = kind
+    let kind = weight.denseKind
     return Matrix(rows: tokens, columns: outFeatures) { y in
       guard let target = y.baseAddress, !y.isEmpty else { return }
       weight.withBytes { bytes in
@@ -40,9 +40,12 @@ public struct DenseRows: Sendable {
       }
     }
   }
+}
 
-  private var kind: ck_dense_kind {
-    switch weight.dtype {
+extension Tensor {
+  /// The element type of a tensor of floats, as kernels know it.
+  var denseKind: ck_dense_kind {
+    switch dtype {
     case .bfloat16: ck_dense_bf16
     case .float16: ck_dense_f16
     default: ck_dense_f32

@@ -1,7 +1,15 @@
 internal import COpenBLAS
 public import Tensors
 
-/// Products of matrices of floats, by OpenBLAS inside tiles of our own.
+/// What a product of matrices of floats may do to its factors.
+public enum ProductPrecision: Sendable, Hashable {
+  /// Nothing.
+  case float32
+  /// Round them to BF16, sums staying float32, where this processor multiplies so faster; elsewhere nothing.
+  case bfloat16
+}
+
+/// Products of matrices of floats, by OpenBLAS inside tiles of our own, or of BF16.
 ///
 /// OpenBLAS runs on one thread; the tiles are cut by size alone, so the sums are taken in the same order whatever the
 /// number of threads.
@@ -13,8 +21,18 @@ public enum MatrixProduct {
   /// OpenBLAS's own threads are switched off once, before its first use.
   static let singleThreaded: Void = openblas_set_num_threads(1)
 
-  /// Name of the kernel set that OpenBLAS chose for this processor.
-  public static var blasCore: String { String(cString: openblas_get_corename()) }
+  /// Rows below which packing them for BF16 costs more than it saves.
+  private static let fewestRounded = 64
+
+  private static func bfloat16(_ precision: ProductPrecision, rows: Int) -> Bfloat16Product? {
+    precision == .bfloat16 && rows >= fewestRounded ? Bfloat16Product.current : nil
+  }
+
+  /// What multiplies on this processor, such as "OpenBLAS Haswell": the bits of results depend on it.
+  public static var library: String {
+    let openBLAS = "OpenBLAS " + String(cString: openblas_get_corename())
+    return Bfloat16Product.current.map { "\(openBLAS), BF16 \($0.name)" } ?? openBLAS
+  }
 
   /// x · Wᵀ for weights as they lie in a checkpoint.
   ///
@@ -22,8 +40,9 @@ public enum MatrixProduct {
   ///   - x: `[tokens, inFeatures]`.
   ///   - weight: `[outFeatures, inFeatures]`, F32, BF16 or F16; one tile at a time is widened to float.
   /// - Returns: `[tokens, outFeatures]`.
-  public static func product(_ x: Matrix, _ weight: Tensor) -> Matrix {
+  public static func product(_ x: Matrix, _ weight: Tensor, _ precision: ProductPrecision = .float32) -> Matrix {
     precondition(weight.shape.rank == 2 && weight.shape[1] == x.columns, "\(weight.shape) times \(x.columns) columns")
+    if let rounded = bfloat16(precision, rows: x.rows) { return rounded.product(x, weight) }
     return tiled(x, outFeatures: weight.shape[0]) { range, use in
       let rows = weight.rows(range)
       if rows.dtype == .float32, rows.withBytes({ Int(bitPattern: $0.baseAddress) % 4 == 0 }) {
@@ -51,8 +70,9 @@ public enum MatrixProduct {
   }
 
   /// x · Wᵀ for weights that become floats when they are read; one tile of rows at a time is in memory.
-  public static func product(_ x: Matrix, _ weight: WeightRows) -> Matrix {
+  public static func product(_ x: Matrix, _ weight: WeightRows, _ precision: ProductPrecision = .float32) -> Matrix {
     precondition(weight.inFeatures == x.columns, "\(weight.inFeatures) columns times \(x.columns) columns")
+    if let rounded = bfloat16(precision, rows: x.rows) { return rounded.product(x, weight) }
     return tiled(x, outFeatures: weight.outFeatures) { range, use in
       withUnsafeTemporaryAllocation(of: Float.self, capacity: range.count * weight.inFeatures) { scratch in
         weight.copyRows(range, to: scratch)
@@ -113,8 +133,9 @@ public enum MatrixProduct {
   }
 
   /// Adds the lower half of xᵀ · x to a sum, `[columns, columns]`; what is above its diagonal tiles is not touched.
-  public static func addGram(_ x: Matrix, to sum: inout [Float]) {
+  public static func addGram(_ x: Matrix, to sum: inout [Float], _ precision: ProductPrecision = .float32) {
     precondition(sum.count == x.columns * x.columns, "\(sum.count) moments of \(x.columns) channels")
+    if let rounded = bfloat16(precision, rows: x.rows) { return rounded.addGram(x, to: &sum) }
     singleThreaded
     let tiles = (x.columns + gramTile - 1) / gramTile
     let pairs = (0..<tiles).flatMap { row in (0...row).map { (row, $0) } }
@@ -135,8 +156,11 @@ public enum MatrixProduct {
   }
 
   /// Adds xᵀ · y to a sum, `[x.columns, y.columns]`.
-  public static func addCrossGram(_ x: Matrix, _ y: Matrix, to sum: inout [Float]) {
+  public static func addCrossGram(
+    _ x: Matrix, _ y: Matrix, to sum: inout [Float], _ precision: ProductPrecision = .float32
+  ) {
     precondition(x.rows == y.rows && sum.count == x.columns * y.columns, "\(x.rows) and \(y.rows) tokens")
+    if let rounded = bfloat16(precision, rows: x.rows) { return rounded.addCrossGram(x, y, to: &sum) }
     singleThreaded
     let (down, across) = ((x.columns + gramTile - 1) / gramTile, (y.columns + gramTile - 1) / gramTile)
     sum.withUnsafeMutableBufferPointer { buffer in

@@ -16,6 +16,8 @@ public struct DecoderLayer: Sendable {
   public var vectors: [String: [Float]]
   /// Changes what a linear gives, by its name within the layer: how much a model minds an error is measured so.
   public var disturbance: (@Sendable (String, Matrix) -> Matrix)?
+  /// What products of floats may do to weights and activations: nothing, unless somebody asks.
+  public var precision = ProductPrecision.float32
   /// What is done to keys and values as they enter the cache.
   var cacheRounding: (keys: ActivationRounding, values: ActivationRounding)?
   /// Sees the keys and values of grouped attention before they are rounded.
@@ -37,9 +39,16 @@ public struct DecoderLayer: Sendable {
 
   /// A linear by its name within the layer; those of experts are read now unless they were put in place.
   public func linear(_ name: String) throws(ModelError) -> Linear {
-    if let held = linears[name] { return held }
-    guard let linear = layout.linear(name) else { preconditionFailure("a layer has no linear \(name)") }
-    return try load(linear)
+    var result: Linear
+    if let held = linears[name] {
+      result = held
+    } else {
+      guard let linear = layout.linear(name) else { preconditionFailure("a layer has no linear \(name)") }
+      result = try load(linear)
+    }
+    // Near ties between experts are to fall as they do elsewhere.
+    if precision != .float32, layout.linear(name)?.isRouter != true { result.precision = precision }
+    return result
   }
 
   /// Puts a linear in place of the checkpoint's.

@@ -31,6 +31,8 @@ public struct Linear: Sendable {
   var inputRounding: ActivationRounding?
   /// What a product of integer codes does to its input; codes without an integer product take it as it is.
   var activations = PackedMatrix.Activations.float
+  /// What products of floats may do to both factors.
+  var precision = ProductPrecision.float32
   /// Whether up to ``mostBatchRows`` rows have each the bits that it would have alone, for texts generated together.
   ///
   /// More rows, and all rows of other linears, are multiplied in the way that is fastest for their number.
@@ -82,9 +84,9 @@ public struct Linear: Sendable {
     switch weight {
     case .dense(let tensor) where x.rows <= (servesBatches ? Self.mostBatchRows : DenseRows.mostTokens):
       return DenseRows(tensor).product(x)
-    case .dense(let tensor): return MatrixProduct.product(x, tensor)
+    case .dense(let tensor): return MatrixProduct.product(x, tensor, precision)
     case .matrix(let matrix): return MatrixProduct.product(x, transposed: matrix)
-    case .rows(let rows): return MatrixProduct.product(x, rows)
+    case .rows(let rows): return MatrixProduct.product(x, rows, precision)
     case .quantized(let packed):
       return PackedMatrix.products([packed], x, activations: productActivations, asSingle: servesBatches)[0]
     case .absent(let outFeatures, _): return Matrix(rows: x.rows, columns: outFeatures)

@@ -31,7 +31,7 @@ extension QuantizationRun {
       "adapter": adapter,
       "calibration": .string(calibration?.digest ?? "none"),
       "arithmetic": .string(
-        "\(InstructionSet.current.rawValue) \(MatrixProduct.blasCore) \(memory.chunkRows) \(memory.heldOutTokens)"),
+        "\(InstructionSet.current.rawValue) \(MatrixProduct.library) \(memory.chunkRows) \(memory.heldOutTokens)"),
     ]
     return value.compactText + (aim.map { Self.aimMark + "\($0)" } ?? "")
   }

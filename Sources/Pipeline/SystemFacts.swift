@@ -23,7 +23,7 @@ public enum SystemFacts {
       .split(separator: ":").last.map { $0.trimmingCharacters(in: .whitespaces) }
     return Report.Machine(
       cpu: cpu ?? "unknown", cores: ProcessInfo.processInfo.activeProcessorCount,
-      instructionSet: InstructionSet.current.rawValue, blas: "OpenBLAS " + MatrixProduct.blasCore,
+      instructionSet: InstructionSet.current.rawValue, blas: MatrixProduct.library,
       memory: Int(ProcessInfo.processInfo.physicalMemory))
   }
 

@@ -84,7 +84,7 @@ struct Bench: ParsableCommand {
         model, activations.value, prompt: promptTokens, generated: generatedTokens, batches: batch, rounds: rounds,
         weightCache: weightCache, json: json)
     }
-    print("\(InstructionSet.current.rawValue) kernels, \(Parallel.threads) threads, OpenBLAS \(MatrixProduct.blasCore)")
+    print("\(InstructionSet.current.rawValue) kernels, \(Parallel.threads) threads, \(MatrixProduct.library)")
     print("weights \(rows) × \(columns); GB/s counts codes, scales and zero points")
     print("of limit: of the speed of reading for one row, of the same instructions on registers for more")
     let kinds: [(title: String, kind: PackedMatrix.Kind, group: Int)] = [
@@ -96,6 +96,7 @@ struct Bench: ParsableCommand {
       (0..<4).map { Self.weights(entry.kind, rows: rows, columns: columns, group: entry.group, seed: UInt32($0)) }
     }
     let dense = (0..<2).map { Tensor([rows, columns], floats: Self.floats(rows * columns, seed: UInt32(90 + $0))) }
+    let halves = dense.map { Tensor([rows, columns], floats: $0.floats(), as: .bfloat16) }
     for tokens in tokens {
       let x = Matrix(rows: tokens, columns: columns, values: Self.floats(tokens * columns, seed: 7))
       let work = Double(rows * columns * tokens)
@@ -119,6 +120,12 @@ struct Bench: ParsableCommand {
               title: "\(entry.title), \(activations)", work: work, bytes: copies[0].byteCount, limit: limit(mix)
             ) { _ = copies[($0 + index) % 4].product(x, activations: activations) })
         }
+      }
+      if tokens > 1, let limit = limit(.bfloat16) {
+        contestants.append(
+          Contestant(title: "BF16", work: work, bytes: rows * columns * 2, limit: limit) {
+            _ = MatrixProduct.product(x, halves[$0 % 2], .bfloat16)
+          })
       }
       contestants.append(
         Contestant(title: "float32", work: work, bytes: rows * columns * 4, limit: limit(.float)) {

@@ -6,6 +6,7 @@ enum MachineLimit: CaseIterable {
   case float
   case uint4
   case int8
+  case bfloat16
 
   /// What the table calls it.
   var title: String {
@@ -13,6 +14,7 @@ enum MachineLimit: CaseIterable {
     case .float: "limit, float"
     case .uint4: "limit, int4 × int8"
     case .int8: "limit, int8 × int8"
+    case .bfloat16: "limit, BF16"
     }
   }
 
@@ -24,6 +26,7 @@ enum MachineLimit: CaseIterable {
       case .float: ck_limit_float
       case .uint4: ck_limit_uint4
       case .int8: ck_limit_int8
+      case .bfloat16: ck_limit_bf16
       }
     let one = ck_run_limit(set, mix, 1)
     guard one > 0 else { return nil }

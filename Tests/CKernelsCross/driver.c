@@ -1,6 +1,7 @@
 // Compares every instruction set of this build with the portable twin, without Swift: run.sh runs it natively and,
 // cross-compiled, under an emulator. Prints a fingerprint of all results of each vector instruction set, and one of each
-// table of integer products; these agree between instruction sets and between machines.
+// table of integer products; these agree between instruction sets and between machines. Those of products of bfloat16
+// agree but for NEON's.
 
 #include "CKernels.h"
 
@@ -227,6 +228,70 @@ static void run_integers(void) {
   }
 }
 
+// MARK: Products of bfloat16
+
+static uint64_t bf16_fingerprints[ck_bf16_table_count];
+
+/// All tables against the portable one: those that add in its order in every bit, NEON's squares within rounding.
+static void run_bf16(size_t out, size_t in, size_t tokens, int by_columns) {
+  float *w = random_floats(out * in, 0), *x = random_floats(tokens * in, 0);
+  uint16_t *halves = malloc(out * in * 2 + 2);
+  ck_f32_to_bf16(w, halves, out * in);
+  float *y = malloc(tokens * out * 4), *expected = malloc(tokens * out * 4);
+  for (int index = 0; index < ck_bf16_table_count; index++) {
+    const ck_bf16_kernels *table = ck_bf16_table(index);
+    if (!table) continue;
+    size_t row_tiles = (out + table->tile_rows - 1) / table->tile_rows;
+    size_t token_tiles = (tokens + table->tile_tokens - 1) / table->tile_tokens;
+    size_t rows = table->tile_rows, count = table->tile_tokens, unit = table->unit;
+    uint16_t *packed_w = malloc(ck_bf16_packed_count(rows, out, in) * 2);
+    uint16_t *packed_x = malloc(ck_bf16_packed_count(count, tokens, in) * 2);
+    if (tokens % 2) ck_bf16_pack_lines(rows, unit, ck_dense_bf16, halves, out, in, 0, row_tiles, packed_w);
+    else ck_bf16_pack_lines(rows, unit, ck_dense_f32, w, out, in, 0, row_tiles, packed_w);
+    if (by_columns) {
+      float *turned = malloc(tokens * in * 4);
+      for (size_t t = 0; t < tokens; t++)
+        for (size_t k = 0; k < in; k++) turned[k * tokens + t] = x[t * in + k];
+      ck_bf16_pack_columns(count, unit, turned, tokens, in, 0, token_tiles, packed_x);
+      free(turned);
+    } else {
+      ck_bf16_pack_lines(count, unit, ck_dense_f32, x, tokens, in, token_tiles / 2, token_tiles, packed_x);
+      ck_bf16_pack_lines(count, unit, ck_dense_f32, x, tokens, in, 0, token_tiles / 2, packed_x);
+    }
+    float *target = index == 0 ? expected : y;
+    for (size_t i = 0; i < tokens * out; i++) target[i] = by_columns ? 0.5f : NAN;
+    for (size_t part = 0; part < 4; part++) {
+      size_t row = part % 2 ? row_tiles / 2 : 0, last_row = part % 2 ? row_tiles : row_tiles / 2;
+      size_t token = part / 2 ? token_tiles / 2 : 0, last_token = part / 2 ? token_tiles : token_tiles / 2;
+      table->product(packed_w, out, row, last_row, packed_x, tokens, token, last_token, in, target, out, by_columns);
+    }
+    for (size_t i = 0; i < tokens * out; i++) {
+      uint32_t bits;
+      memcpy(&bits, &target[i], sizeof bits);
+      bf16_fingerprints[index] = (bf16_fingerprints[index] ^ bits) * 0x100000001B3u;
+      comparisons++;
+      float bound = table->unit == 2 ? 0 : (float)in * 0x1p-22f;
+      if (fabsf(target[i] - expected[i]) <= bound) continue;
+      if (failures++ < 10)
+        printf("%s, bfloat16, %zu x %zu, %zu tokens, output %zu: %.9g, portable twin %.9g\n", table->name, out, in,
+               tokens, i, target[i], expected[i]);
+    }
+    free(packed_w);
+    free(packed_x);
+  }
+  void *all[] = {w, x, halves, y, expected};
+  for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
+}
+
+static void run_bf16s(void) {
+  static const size_t depths[] = {1, 2, 3, 43, 129, 512, 515, 1030};
+  for (size_t d = 0; d < 8; d++)
+    for (size_t tokens = 1; tokens <= 27; tokens += tokens < 14 ? 1 : 13)
+      run_bf16(1 + random_bits() % 70, depths[d], tokens, tokens % 3 == 0);
+  // More tokens than are taken at a time.
+  run_bf16(33, 100, 500, 0);
+}
+
 int main(void) {
   static const size_t depths[] = {1, 2, 15, 43, 129, 257, 400}, group_sizes[] = {1, 32, 43, 128, 1000};
   static const size_t token_counts[] = {1, 2, 7, 17};
@@ -240,6 +305,10 @@ int main(void) {
       for (size_t tokens = 1; tokens <= 8; tokens++)
         run_dense((ck_dense_kind)kind, 1 + random_bits() % 20, depths[d], tokens);
   run_integers();
+  run_bf16s();
+  for (int table = 0; table < ck_bf16_table_count; table++)
+    if (ck_bf16_table(table))
+      printf("%-14s bfloat16 %016llx\n", ck_bf16_table(table)->name, (unsigned long long)bf16_fingerprints[table]);
   for (int table = 0; table < ck_integer_table_count; table++)
     if (ck_integer_table(table))
       printf("%-14s integer %016llx\n", ck_integer_table(table)->name, (unsigned long long)integer_fingerprints[table]);

@@ -39,7 +39,10 @@ import Testing
     #expect(near.values != there.values, "or int8 was not used")
     let before = try Self.states(tiny, tokens: Self.tokens).search.read(0)
     #expect(near.distance(to: there) < 0.05 * before.distance(to: there))
-    #expect(try seen.heldOut.read(0).values == exact.heldOut.read(0).values)
+    // Processors with products of BF16 may round so much.
+    let (given, wanted) = (try seen.heldOut.read(0), try exact.heldOut.read(0))
+    if Bfloat16Product.current == nil { #expect(given.values == wanted.values) }
+    #expect(given.distance(to: wanted) < 0.005 * before.distance(to: there))
   }
 
   @Test(arguments: [tokens, 300])

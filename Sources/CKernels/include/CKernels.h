@@ -2,6 +2,7 @@
 #ifndef CKERNELS_H
 #define CKERNELS_H
 
+#include "Bfloat16Product.h"
 #include "CachedAttention.h"
 #include "Conversions.h"
 #include "DenseProduct.h"

@@ -13,6 +13,8 @@ typedef enum {
   ck_limit_uint4 = 1,
   /// What products of 8-bit codes with int8 activations are made of.
   ck_limit_int8 = 2,
+  /// What products of bfloat16 are made of, where they are faster than floats.
+  ck_limit_bf16 = 3,
 } ck_limit;
 
 /// Runs a mix of an instruction set of InstructionSets.h on registers alone, in twelve chains; returns how many
