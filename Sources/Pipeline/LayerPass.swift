@@ -69,6 +69,7 @@ struct LayerPass {
     guard states != nil, let index = unit.layer else { return }
     try session(layer: index, unit).skip()
     model.discardPages()
+    FreeMemory.giveBack()
   }
 
   /// Quantizes a unit and writes its tensors, in the plan's order.
@@ -117,6 +118,7 @@ struct LayerPass {
       try requireFinite(unit)
     }
     model.discardPages()
+    FreeMemory.giveBack()
     return outcome
   }
 

@@ -93,6 +93,7 @@ public struct ModelComparison: Sendable {
       }
       for (stream, layer) in loaded.enumerated() { try layer?(streams[stream], tables: tables[stream]) }
       for model in models { model.discardPages() }
+      FreeMemory.giveBack()
     }
     try progress(units - 1, units, "logits")
     guard let summary = try score(models, streams, chunks) else { throw ComparisonError.nothingToScore }

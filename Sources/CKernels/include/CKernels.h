@@ -9,6 +9,7 @@
 #include "Elementwise.h"
 #include "FeedbackRounding.h"
 #include "FloatScales.h"
+#include "FreeMemory.h"
 #include "InstructionSets.h"
 #include "IntegerProduct.h"
 #include "LogProbabilities.h"
