@@ -10,10 +10,10 @@ struct Bench: ParsableCommand {
     abstract: "Time the quantized kernels beside OpenBLAS and the machine's limits.",
     discussion: """
       Products of one and of more rows of activations with a weight matrix: 4-bit groups of 128 and of 32, 8-bit rows \
-      and float8 rows; with activations in float, and rounded to int8 where there are integer products. Interleaved \
-      with the same product by OpenBLAS in float, with reading the weights and doing nothing else, and with loops of \
-      the kernels' instructions on registers; medians of several rounds. The matrices are cycled so that one row reads \
-      memory, not the cache.
+      and float8 rows; with activations in float, and rounded to int8 where there are integer products; and of BF16 \
+      where the processor multiplies it faster than float. Interleaved with the same product by OpenBLAS in float, with \
+      reading the weights and doing nothing else, and with loops of the kernels' instructions on registers; medians of \
+      several rounds. The matrices are cycled so that one row reads memory, not the cache.
       """)
 
   @Option(help: ArgumentHelp("Output features.", valueName: "n"))
