@@ -38,7 +38,7 @@ public struct LayerQuantizer: Sendable {
     self.pinned = pinned
     self.observesExactly = observesExactly
     var layer = layer
-    if !observesExactly, schemes.values.allSatisfy(Self.isCoarse) { layer.precision = .bfloat16 }
+    if !observesExactly, !schemes.isEmpty, schemes.values.allSatisfy(Self.isCoarse) { layer.precision = .bfloat16 }
     self.layer = layer
   }
 

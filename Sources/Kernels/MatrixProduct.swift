@@ -28,6 +28,9 @@ public enum MatrixProduct {
     precision == .bfloat16 && rows >= fewestRounded ? Bfloat16Product.current : nil
   }
 
+  /// Bytes that products take for each value of what they read, while they run: BF16, packed as rows and as columns.
+  public static var packedBytes: Int { Bfloat16Product.current == nil ? 0 : 2 * MemoryLayout<UInt16>.size }
+
   /// What multiplies on this processor, such as "OpenBLAS Haswell": the bits of results depend on it.
   public static var library: String {
     let openBLAS = "OpenBLAS " + String(cString: openblas_get_corename())

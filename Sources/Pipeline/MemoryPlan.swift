@@ -1,5 +1,6 @@
 internal import Calibration
 internal import Checkpoints
+internal import Kernels
 internal import Models
 internal import Quantization
 
@@ -108,8 +109,10 @@ private struct MemoryEstimate {
     // frames wait for the disk.
     guard calibrates else { return base + max(writing, largestTensor) + largestTensor + (64 << 20) }
     let rows = max(plan.chunkRows, window)
+    // What a chunk becomes where products are of BF16.
+    let packed = rows * widest * MatrixProduct.packedBytes
     // A chunk and its norm, what attention or the feed-forward makes of it, and the sums of experts.
-    let activations = (rows * (4 * hidden + 2 * widest) + heads * 128 * window) * 4
+    let activations = (rows * (4 * hidden + 2 * widest) + heads * 128 * window) * 4 + packed
     // Where errors are passed on, what the judged texts were is not kept while others pass.
     let judged = feedback.passesErrorsOn ? 0 : plan.heldOutTokens * (4 * hidden + 2 * widest) * 4
     // A block is compared with what it was; with a second stream, that is a third copy.

@@ -35,7 +35,17 @@ final class FileDescriptor: Sendable {
     number = try Self.opened(
       path, O_RDWR | (isNew ? O_CREAT : 0) | (isPrivate ? O_NOFOLLOW : 0), mode: isPrivate ? 0o600 : 0o666)
     self.path = path
-    guard flock(number, LOCK_EX | LOCK_NB) == 0 else { throw failure("lock") }
+    try lock()
+  }
+
+  /// Tries for half a second: a process that has just been killed, and a child between fork and exec, which has copies of
+  /// all descriptors, hold locks a moment longer than anybody uses the file.
+  private func lock() throws(CheckpointError) {
+    for attempt in 1... {
+      if flock(number, LOCK_EX | LOCK_NB) == 0 { return }
+      guard attempt < 25, errno == EWOULDBLOCK || errno == EINTR else { throw failure("lock") }
+      usleep(20_000)
+    }
   }
 
   deinit { close(number) }
