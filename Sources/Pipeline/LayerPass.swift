@@ -68,8 +68,7 @@ struct LayerPass {
   func skip(_ unit: QuantizationPlan.Unit) throws {
     guard states != nil, let index = unit.layer else { return }
     try session(layer: index, unit).skip()
-    model.discardPages()
-    FreeMemory.giveBack()
+    leaveLayer()
   }
 
   /// Quantizes a unit and writes its tensors, in the plan's order.
@@ -117,9 +116,14 @@ struct LayerPass {
       }
       try requireFinite(unit)
     }
+    leaveLayer()
+    return outcome
+  }
+
+  /// Keeps nothing of a layer that the next one would not take again.
+  private func leaveLayer() {
     model.discardPages()
     FreeMemory.giveBack()
-    return outcome
   }
 
   private func quantizer(layer index: Int, _ unit: QuantizationPlan.Unit) throws -> LayerQuantizer {
@@ -156,7 +160,7 @@ struct LayerPass {
     guard let states else { return [:] }
     let survey = LayerSurvey(try quantizer(layer: index, unit), states: states, tables: tables)
     let prefix = model.layerPrefix(index)
-    defer { model.discardPages() }
+    defer { leaveLayer() }
     return Dictionary(uniqueKeysWithValues: try survey.run().map { (prefix + $0.key, $0.value) })
   }
 

@@ -96,7 +96,9 @@ struct Bench: ParsableCommand {
       (0..<4).map { Self.weights(entry.kind, rows: rows, columns: columns, group: entry.group, seed: UInt32($0)) }
     }
     let dense = (0..<2).map { Tensor([rows, columns], floats: Self.floats(rows * columns, seed: UInt32(90 + $0))) }
-    let halves = dense.map { Tensor([rows, columns], floats: $0.floats(), as: .bfloat16) }
+    let halves =
+      MachineLimit.bfloat16.run() == nil
+      ? [] : dense.map { Tensor([rows, columns], floats: $0.floats(), as: .bfloat16) }
     for tokens in tokens {
       let x = Matrix(rows: tokens, columns: columns, values: Self.floats(tokens * columns, seed: 7))
       let work = Double(rows * columns * tokens)

@@ -36,7 +36,7 @@ import Testing
     #expect(worst <= rounding(x.columns), "\(what): \(worst)", sourceLocation: sourceLocation)
   }
 
-  // Around tiles of 4, 6, 12, 16 and 32 lines, 256 outputs and blocks of 512 features.
+  // Around tiles of 4, 6, 12, 16 and 32 lines, 256 outputs and blocks of 256 features.
   @Test(arguments: [[1, 1, 1], [5, 17, 3], [13, 33, 70], [64, 257, 512], [65, 31, 513], [7, 300, 1030]])
   func `products agree with double precision of rounded factors`(shape: [Int]) {
     let (x, floats) = (Matrix.random(shape[0], shape[2], seed: 1), Matrix.random(shape[1], shape[2], seed: 2))
@@ -50,11 +50,13 @@ import Testing
   }
 
   @Test func `neither threads nor other tokens nor the place of a row change a bit`() {
-    let (x, weight) = (Matrix.random(1100, 530, seed: 3), DenseRowsTests.weight(.bfloat16, 300, 530))
+    // More tokens than one task takes.
+    let (x, weight) = (Matrix.random(2100, 530, seed: 3), DenseRowsTests.weight(.bfloat16, 300, 530))
     for table in Bfloat16Product.available {
       expectSameForAnyThreadCount { table.product(x, weight) }
       let all = table.product(x, weight)
       #expect(table.product(x.rows(7..<100), weight).isIdentical(to: all.rows(7..<100)))
+      #expect(table.product(x.rows(2040..<2100), weight).isIdentical(to: all.rows(2040..<2100)))
       #expect(table.product(x, weight.rows(1..<300)).isIdentical(to: all.columns(1..<300)))
     }
   }

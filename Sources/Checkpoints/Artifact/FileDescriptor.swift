@@ -35,15 +35,16 @@ final class FileDescriptor: Sendable {
     number = try Self.opened(
       path, O_RDWR | (isNew ? O_CREAT : 0) | (isPrivate ? O_NOFOLLOW : 0), mode: isPrivate ? 0o600 : 0o666)
     self.path = path
-    try lock()
+    // What is private is a cache: whoever holds it writes the same, which nobody needs to wait for.
+    try lock(attempts: isPrivate ? 1 : 25)
   }
 
-  /// Tries for half a second: a process that has just been killed, and a child between fork and exec, which has copies of
+  /// Tries every 20 ms: a process that has just been killed, and a child between fork and exec, which has copies of
   /// all descriptors, hold locks a moment longer than anybody uses the file.
-  private func lock() throws(CheckpointError) {
+  private func lock(attempts: Int) throws(CheckpointError) {
     for attempt in 1... {
       if flock(number, LOCK_EX | LOCK_NB) == 0 { return }
-      guard attempt < 25, errno == EWOULDBLOCK || errno == EINTR else { throw failure("lock") }
+      guard attempt < attempts, errno == EWOULDBLOCK || errno == EINTR else { throw failure("lock") }
       usleep(20_000)
     }
   }
