@@ -31,6 +31,7 @@ enum {
   narrow_offset = 32,
   narrow_limit = 63,
 };
+#define CK_START_FACTOR (-narrow_offset)
 
 // 8-bit activations, then the same in 16 bits, where either may be wanted.
 CK_INLINE size_t code_bytes(ck_code_kind kind) { return kind == ck_code_uint4 ? 1 : 3; }
@@ -66,8 +67,8 @@ CK_INLINE void place_codes(
 #include "DirectBlockAVX2.inc"
 
 CK_INLINE void direct_block(
-    ck_code_kind kind, size_t count, const uint8_t *codes, const uint8_t *x, const uint8_t *code_sums, ints *sums) {
-  (void)code_sums;
+    ck_code_kind kind, size_t count, const uint8_t *codes, const uint8_t *x, const uint8_t *starts, ints *sums) {
+  (void)starts;
   if (kind == ck_code_uint4) return direct_uint4(count, codes, x, sums);
   const __m256i ones = _mm256_set1_epi16(1);
   __m256i low[ck_integer_direct_tokens], high[ck_integer_direct_tokens];
@@ -159,13 +160,13 @@ CK_INLINE void tile_uint4(size_t count, const uint8_t *expanded, const uint8_t *
 
 /// Tokens first ..< last of `count`, three at most: four registers of codes leave room for no more.
 CK_INLINE void narrow_tokens(
-    size_t first, size_t last, size_t count, const uint8_t *expanded, const uint8_t *x, const uint8_t *code_sums,
+    size_t first, size_t last, size_t count, const uint8_t *expanded, const uint8_t *x, const uint8_t *starts,
     ints *sums) {
   const __m256i ones = _mm256_set1_epi16(1);
   __m256i low[CK_TILE_TOKENS], high[CK_TILE_TOKENS];
 #pragma clang loop unroll(full)
   for (size_t t = first; t < last; t++)
-    low[t] = high[t] = _mm256_mullo_epi32(spread(code_sums + t * 4), _mm256_set1_epi32(-narrow_offset));
+    low[t] = high[t] = spread(starts + t * 4);
 #pragma clang loop unroll(disable)
   for (size_t i = 0; i < 8; i += 2) {
     const uint8_t *codes = expanded + 64 * i;
@@ -184,10 +185,10 @@ CK_INLINE void narrow_tokens(
 }
 
 CK_INLINE void tile_narrow(
-    size_t count, const uint8_t *expanded, const uint8_t *x, const uint8_t *code_sums, ints *sums) {
+    size_t count, const uint8_t *expanded, const uint8_t *x, const uint8_t *starts, ints *sums) {
 #pragma clang loop unroll(full)
   for (size_t first = 0; first < count; first += 3)
-    narrow_tokens(first, count < first + 3 ? count : first + 3, count, expanded, x, code_sums, sums);
+    narrow_tokens(first, count < first + 3 ? count : first + 3, count, expanded, x, starts, sums);
 }
 
 CK_INLINE void tile_wide(size_t count, const uint8_t *expanded, const uint8_t *x, ints *sums) {
@@ -209,10 +210,10 @@ CK_INLINE void tile_wide(size_t count, const uint8_t *expanded, const uint8_t *x
 }
 
 CK_INLINE void tile_block(
-    ck_code_kind kind, int narrow, size_t count, const uint8_t *expanded, const uint8_t *x, const uint8_t *code_sums,
+    ck_code_kind kind, int narrow, size_t count, const uint8_t *expanded, const uint8_t *x, const uint8_t *starts,
     ints *sums) {
   if (kind == ck_code_uint4) return tile_uint4(count, expanded, x, sums);
-  if (narrow) tile_narrow(count, expanded, x, code_sums, sums);
+  if (narrow) tile_narrow(count, expanded, x, starts, sums);
   else tile_wide(count, expanded, x + ck_activation_block * count, sums);
 }
 

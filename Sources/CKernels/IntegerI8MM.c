@@ -59,10 +59,10 @@ CK_INLINE void expand_block(ck_code_kind kind, int narrow, const uint8_t *codes,
 }
 
 CK_INLINE void tile_block(
-    ck_code_kind kind, int narrow, size_t count, const uint8_t *expanded, const uint8_t *x, const uint8_t *code_sums,
+    ck_code_kind kind, int narrow, size_t count, const uint8_t *expanded, const uint8_t *x, const uint8_t *starts,
     ints *sums) {
   (void)narrow;
-  (void)kind, (void)code_sums;
+  (void)kind, (void)starts;
   size_t pairs = (count + 1) / 2;
   int32x4_t squares[8][CK_TILE_TOKENS / 2];
 #pragma clang loop unroll(full)

@@ -25,8 +25,9 @@ static inline size_t ck_tile_start(size_t tile, size_t tiles, size_t tokens) {
 }
 
 /// A rounded block of a tile of `count` tokens, then the next: `count` × 32 codes of 1 or 3 bytes in an order of the
-/// table's own, `count` float scales, `count` int32 sums of codes. After the last block: for each group `count` floats
-/// t(g). So a tile takes `count` times the bytes of a token, and starts where the tokens before it end.
+/// table's own, `count` float scales, `count` int32 sums of codes times what the table wants. After the last block: for
+/// each group `count` floats t(g). So a tile takes `count` times the bytes of a token, and starts where the tokens before
+/// it end.
 static inline size_t ck_rounded_block_bytes(size_t code_bytes) { return ck_activation_block * code_bytes + 8; }
 
 /// A block of activations, filled up with zeros: its codes, scale and sum of codes.

@@ -34,29 +34,73 @@ static uint32_t code_word(ck_code_kind kind, const uint8_t *codes, size_t count)
   return (first & 0x0f0f0f0f) | (second & 0x0f0f0f0f) << 4;
 }
 
+typedef uint32_t four_words __attribute__((ext_vector_type(4)));
+
+/// The next four words of one row.
+static inline four_words code_words(ck_code_kind kind, const uint8_t *codes) {
+  four_words first, second;
+  memcpy(&first, codes, sizeof first);
+  if (kind == ck_code_int8) return first;
+  memcpy(&second, codes + sizeof first, sizeof second);
+  four_words low = __builtin_shufflevector(first, second, 0, 2, 4, 6);
+  four_words high = __builtin_shufflevector(first, second, 1, 3, 5, 7);
+  return (low & 0x0f0f0f0f) | (high & 0x0f0f0f0f) << 4;
+}
+
+/// Four words of four rows that lie `in` codes apart: to each 64 bytes of `target` one of each row.
+static inline void pack_square(ck_code_kind kind, const uint8_t *codes, size_t in, uint8_t *target) {
+  four_words a = code_words(kind, codes), b = code_words(kind, codes + in);
+  four_words c = code_words(kind, codes + 2 * in), d = code_words(kind, codes + 3 * in);
+  four_words ab = __builtin_shufflevector(a, b, 0, 4, 1, 5), cd = __builtin_shufflevector(c, d, 0, 4, 1, 5);
+  four_words last_ab = __builtin_shufflevector(a, b, 2, 6, 3, 7), last_cd = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+  four_words turned[4] = {
+      __builtin_shufflevector(ab, cd, 0, 1, 4, 5), __builtin_shufflevector(ab, cd, 2, 3, 6, 7),
+      __builtin_shufflevector(last_ab, last_cd, 0, 1, 4, 5), __builtin_shufflevector(last_ab, last_cd, 2, 3, 6, 7)};
+  for (size_t i = 0; i < 4; i++) memcpy(target + i * 64, &turned[i], sizeof turned[i]);
+}
+
+/// The codes of some lanes from word `word` on, lane by lane.
+static void pack_lanes(
+    ck_code_kind kind, const uint8_t *codes, size_t in, size_t word, size_t first_lane, size_t last_lane,
+    uint8_t *target) {
+  size_t step = kind == ck_code_uint4 ? 8 : 4;
+  for (size_t lane = first_lane; lane < last_lane; lane++)
+    for (size_t i = word; i * step < in; i++) {
+      size_t left = in - i * step;
+      uint32_t packed = code_word(kind, codes + lane * in + i * step, left < step ? left : step);
+      memcpy(target + i * 64 + lane * 4, &packed, 4);
+    }
+}
+
+static inline void pack_panel(ck_code_kind kind, const uint8_t *codes, size_t in, size_t rows, uint8_t *target) {
+  size_t step = kind == ck_code_uint4 ? 8 : 4, words = in / step / 4 * 4, whole = rows / 4 * 4;
+  for (size_t i = 0; i < words; i += 4)
+    for (size_t lane = 0; lane < whole; lane += 4)
+      pack_square(kind, codes + lane * in + i * step, in, target + i * 64 + lane * 4);
+  pack_lanes(kind, codes, in, words, 0, whole, target);
+  pack_lanes(kind, codes, in, 0, whole, rows, target);
+}
+
 void ck_pack_codes(
     ck_code_kind kind, const uint8_t *codes, size_t out, size_t in, size_t first_panel, size_t last_panel,
     uint8_t *packed) {
   size_t panel_bytes = ck_panel_code_bytes(kind, in);
-  size_t step = kind == ck_code_uint4 ? 8 : 4;
   for (size_t panel = first_panel; panel < last_panel; panel++) {
     uint8_t *target = packed + panel * panel_bytes;
     size_t row = panel * ck_panel_rows, rows = out - row < ck_panel_rows ? out - row : ck_panel_rows;
-    memset(target, 0, panel_bytes);
-    for (size_t lane = 0; lane < rows; lane++) {
-      const uint8_t *source = codes + (row + lane) * in;
-      if (kind == ck_code_e4m3) {
-        for (size_t k = 0; k < in; k++) target[k * ck_panel_rows + lane] = source[k];
-        continue;
-      }
-      size_t k = 0;
-      for (; k + step <= in; k += step) {
-        uint32_t word = code_word(kind, source + k, step);
-        memcpy(target + k / step * 64 + lane * 4, &word, 4);
-      }
-      if (k == in) continue;
-      uint32_t word = code_word(kind, source + k, in - k);
-      memcpy(target + k / step * 64 + lane * 4, &word, 4);
+    const uint8_t *source = codes + row * in;
+    if (rows < ck_panel_rows || in % 32 > 0) memset(target, 0, panel_bytes);
+    switch (kind) {
+      case ck_code_uint4:
+        pack_panel(ck_code_uint4, source, in, rows, target);
+        break;
+      case ck_code_int8:
+        pack_panel(ck_code_int8, source, in, rows, target);
+        break;
+      case ck_code_e4m3:
+        for (size_t lane = 0; lane < rows; lane++)
+          for (size_t k = 0; k < in; k++) target[k * ck_panel_rows + lane] = source[lane * in + k];
+        break;
     }
   }
 }

@@ -22,7 +22,7 @@ extension FeedbackRounding {
   }
 
   /// Rows that are fitted together: all of H is read for them.
-  private static let fitTile = 128
+  private static let fitTile = 256
 
   /// The same codes with scales and zero points that are fitted to them.
   package static func fitted(
