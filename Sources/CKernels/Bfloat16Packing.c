@@ -3,10 +3,9 @@
 #include <string.h>
 
 #include "Conversions.h"
-#include "Vectors.h"
+#include "Quads.h"
 
 typedef uint32_t two_pairs __attribute__((ext_vector_type(2)));
-typedef uint32_t four_pairs __attribute__((ext_vector_type(4)));
 
 enum {
   /// Most lines whose features are interleaved at a time; all tiles are multiples of it where a unit is two features.
@@ -29,11 +28,14 @@ CK_INLINE const uint8_t *load_line(
     __builtin_prefetch(source + ck_bf16_block * value_bytes(kind) + i);
   if (kind == ck_dense_bf16 && count == ck_bf16_block) return source;
   if (count < ck_bf16_block) memset(room, 0, ck_bf16_block * 2);
-  float floats[ck_bf16_block];
-  if (kind == ck_dense_f32) memcpy(floats, source, count * 4);
-  else if (kind == ck_dense_f16) ck_f16_to_f32(source, floats, count);
-  if (kind == ck_dense_bf16) memcpy(room, source, count * 2);
-  else ck_f32_to_bf16(floats, room, count);
+  if (kind == ck_dense_bf16) {
+    memcpy(room, source, count * 2);
+  } else {
+    float floats[ck_bf16_block];
+    if (kind == ck_dense_f32) memcpy(floats, source, count * 4);
+    else ck_f16_to_f32(source, floats, count);
+    ck_f32_to_bf16(floats, room, count);
+  }
   return (const uint8_t *)room;
 }
 
@@ -46,10 +48,10 @@ CK_INLINE void interleave(size_t unit, const uint8_t *const lines[], size_t k, s
   two_pairs pairs[most_lines];
 #pragma clang loop unroll(full)
   for (size_t i = 0; i < most_lines; i++) CK_LOAD(pairs[i], lines[i] + 2 * k);
-  four_pairs one = __builtin_shufflevector(pairs[0], pairs[1], 0, 2, 1, 3);
-  four_pairs other = __builtin_shufflevector(pairs[2], pairs[3], 0, 2, 1, 3);
-  four_pairs first = __builtin_shufflevector(one, other, 0, 1, 4, 5);
-  four_pairs second = __builtin_shufflevector(one, other, 2, 3, 6, 7);
+  quad one = __builtin_shufflevector(pairs[0], pairs[1], 0, 2, 1, 3);
+  quad other = __builtin_shufflevector(pairs[2], pairs[3], 0, 2, 1, 3);
+  quad first = __builtin_shufflevector(one, other, 0, 1, 4, 5);
+  quad second = __builtin_shufflevector(one, other, 2, 3, 6, 7);
   CK_STORE(target, first);
   CK_STORE(target + 2 * tile, second);
 }

@@ -2,10 +2,9 @@
 
 #include <string.h>
 
-typedef uint32_t quad __attribute__((ext_vector_type(4)));
-typedef uint8_t sixteen __attribute__((ext_vector_type(16)));
+#include "Quads.h"
 
-#define CK_INLINE static inline __attribute__((always_inline))
+typedef uint8_t sixteen __attribute__((ext_vector_type(16)));
 
 size_t ck_codes_per_word(ck_code_kind kind) { return kind == ck_code_uint4 ? 8 : 4; }
 
@@ -38,18 +37,6 @@ CK_INLINE void pack_word(ck_code_kind kind, uint32_t word, size_t k, size_t lane
   }
   if (kind == ck_code_uint4) word = nibbles(word);
   memcpy(panel + 64 * k + 4 * lane, &word, 4);
-}
-
-/// Four words of four lanes each: rows become columns.
-CK_INLINE void transpose(quad rows[4]) {
-  quad a = __builtin_shufflevector(rows[0], rows[1], 0, 4, 1, 5);
-  quad b = __builtin_shufflevector(rows[2], rows[3], 0, 4, 1, 5);
-  quad c = __builtin_shufflevector(rows[0], rows[1], 2, 6, 3, 7);
-  quad d = __builtin_shufflevector(rows[2], rows[3], 2, 6, 3, 7);
-  rows[0] = __builtin_shufflevector(a, b, 0, 1, 4, 5);
-  rows[1] = __builtin_shufflevector(a, b, 2, 3, 6, 7);
-  rows[2] = __builtin_shufflevector(c, d, 0, 1, 4, 5);
-  rows[3] = __builtin_shufflevector(c, d, 2, 3, 6, 7);
 }
 
 /// Sixteen words, four of each group of four lanes, to the bytes of all sixteen lanes at four consecutive k.

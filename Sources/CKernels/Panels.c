@@ -2,6 +2,9 @@
 
 #include <string.h>
 
+#include "PanelWords.h"
+#include "Quads.h"
+
 // Everything about the panel layout that is not worth an instruction set of its own. See QuantizedProduct.h.
 
 size_t ck_panel_count(size_t out) { return (out + ck_panel_rows - 1) / ck_panel_rows; }
@@ -34,36 +37,30 @@ static uint32_t code_word(ck_code_kind kind, const uint8_t *codes, size_t count)
   return (first & 0x0f0f0f0f) | (second & 0x0f0f0f0f) << 4;
 }
 
-typedef uint32_t four_words __attribute__((ext_vector_type(4)));
-
 /// The next four words of one row.
-static inline four_words code_words(ck_code_kind kind, const uint8_t *codes) {
-  four_words first, second;
+CK_INLINE quad code_words(ck_code_kind kind, const uint8_t *codes) {
+  quad first, second;
   memcpy(&first, codes, sizeof first);
   if (kind == ck_code_int8) return first;
   memcpy(&second, codes + sizeof first, sizeof second);
-  four_words low = __builtin_shufflevector(first, second, 0, 2, 4, 6);
-  four_words high = __builtin_shufflevector(first, second, 1, 3, 5, 7);
+  quad low = __builtin_shufflevector(first, second, 0, 2, 4, 6);
+  quad high = __builtin_shufflevector(first, second, 1, 3, 5, 7);
   return (low & 0x0f0f0f0f) | (high & 0x0f0f0f0f) << 4;
 }
 
 /// Four words of four rows that lie `in` codes apart: to each 64 bytes of `target` one of each row.
-static inline void pack_square(ck_code_kind kind, const uint8_t *codes, size_t in, uint8_t *target) {
-  four_words a = code_words(kind, codes), b = code_words(kind, codes + in);
-  four_words c = code_words(kind, codes + 2 * in), d = code_words(kind, codes + 3 * in);
-  four_words ab = __builtin_shufflevector(a, b, 0, 4, 1, 5), cd = __builtin_shufflevector(c, d, 0, 4, 1, 5);
-  four_words last_ab = __builtin_shufflevector(a, b, 2, 6, 3, 7), last_cd = __builtin_shufflevector(c, d, 2, 6, 3, 7);
-  four_words turned[4] = {
-      __builtin_shufflevector(ab, cd, 0, 1, 4, 5), __builtin_shufflevector(ab, cd, 2, 3, 6, 7),
-      __builtin_shufflevector(last_ab, last_cd, 0, 1, 4, 5), __builtin_shufflevector(last_ab, last_cd, 2, 3, 6, 7)};
-  for (size_t i = 0; i < 4; i++) memcpy(target + i * 64, &turned[i], sizeof turned[i]);
+CK_INLINE void pack_square(ck_code_kind kind, const uint8_t *codes, size_t in, uint8_t *target) {
+  quad rows[4];
+  for (size_t i = 0; i < 4; i++) rows[i] = code_words(kind, codes + i * in);
+  transpose(rows);
+  for (size_t i = 0; i < 4; i++) memcpy(target + i * 64, &rows[i], sizeof rows[i]);
 }
 
 /// The codes of some lanes from word `word` on, lane by lane.
 static void pack_lanes(
     ck_code_kind kind, const uint8_t *codes, size_t in, size_t word, size_t first_lane, size_t last_lane,
     uint8_t *target) {
-  size_t step = kind == ck_code_uint4 ? 8 : 4;
+  size_t step = ck_codes_per_word(kind);
   for (size_t lane = first_lane; lane < last_lane; lane++)
     for (size_t i = word; i * step < in; i++) {
       size_t left = in - i * step;
@@ -72,8 +69,8 @@ static void pack_lanes(
     }
 }
 
-static inline void pack_panel(ck_code_kind kind, const uint8_t *codes, size_t in, size_t rows, uint8_t *target) {
-  size_t step = kind == ck_code_uint4 ? 8 : 4, words = in / step / 4 * 4, whole = rows / 4 * 4;
+CK_INLINE void pack_panel(ck_code_kind kind, const uint8_t *codes, size_t in, size_t rows, uint8_t *target) {
+  size_t step = ck_codes_per_word(kind), words = in / step / 4 * 4, whole = rows / 4 * 4;
   for (size_t i = 0; i < words; i += 4)
     for (size_t lane = 0; lane < whole; lane += 4)
       pack_square(kind, codes + lane * in + i * step, in, target + i * 64 + lane * 4);

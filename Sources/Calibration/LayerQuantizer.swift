@@ -62,8 +62,9 @@ public struct LayerQuantizer: Sendable {
   /// The layer for states of which nothing comes but statistics: products with weights in 6 bits and activations in
   /// int8, two to four times as fast.
   ///
-  /// They move an output by less than 3 % of its root mean square, a quarter of what 4-bit weights will, and means and variances
-  /// by a small part of what another text would move them by: with 8 bits the pocket models' divergence is the same.
+  /// They move an output by less than 3 % of its root mean square, a quarter of what 4-bit weights will, and means and
+  /// variances by a small part of what another text would move them by: with 8 bits the pocket models' divergence is the
+  /// same.
   /// Where a linear has more than four bits or learns what the states behind it have lost, the layer is left as it is.
   ///
   /// - Parameter names: the linears that will be run.

@@ -97,7 +97,7 @@ struct Bench: ParsableCommand {
     }
     let dense = (0..<2).map { Tensor([rows, columns], floats: Self.floats(rows * columns, seed: UInt32(90 + $0))) }
     let halves =
-      MachineLimit.bfloat16.run() == nil
+      Bfloat16Product.current == nil
       ? [] : dense.map { Tensor([rows, columns], floats: $0.floats(), as: .bfloat16) }
     for tokens in tokens {
       let x = Matrix(rows: tokens, columns: columns, values: Self.floats(tokens * columns, seed: 7))
