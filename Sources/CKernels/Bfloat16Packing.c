@@ -57,8 +57,8 @@ CK_INLINE void interleave(size_t unit, const uint8_t *const lines[], size_t k, s
 }
 
 CK_INLINE void pack_lines(
-    size_t unit, size_t tile, ck_dense_kind kind, const uint8_t *values, size_t lines, size_t in, size_t first_tile,
-    size_t last_tile, uint16_t *packed) {
+    size_t unit, size_t tile, ck_dense_kind kind, const uint8_t *values, size_t stride, size_t lines, size_t in,
+    size_t first_tile, size_t last_tile, uint16_t *packed) {
   static const uint16_t nothing[ck_bf16_block];
   size_t step = unit == 4 ? 2 : most_lines;
   for (size_t start = first_tile * tile; start < last_tile * tile; start += tile)
@@ -70,7 +70,7 @@ CK_INLINE void pack_lines(
         const uint8_t *sources[most_lines];
         for (size_t i = 0; i < step; i++)
           sources[i] = line + i < lines
-              ? load_line(kind, values + ((line + i) * in + first) * value_bytes(kind), count, room[i])
+              ? load_line(kind, values + ((line + i) * stride + first) * value_bytes(kind), count, room[i])
               : (const uint8_t *)nothing;
         for (size_t k = 0; k < depth; k += 4)
           interleave(unit, sources, k, tile, block + k * tile + (line - start) * unit);
@@ -79,15 +79,15 @@ CK_INLINE void pack_lines(
 }
 
 void ck_bf16_pack_lines(
-    size_t tile, size_t unit, ck_dense_kind kind, const void *values, size_t lines, size_t in, size_t first_tile,
-    size_t last_tile, uint16_t *packed) {
-  if (unit == 2) pack_lines(2, tile, kind, values, lines, in, first_tile, last_tile, packed);
-  else pack_lines(4, tile, kind, values, lines, in, first_tile, last_tile, packed);
+    size_t tile, size_t unit, ck_dense_kind kind, const void *values, size_t stride, size_t lines, size_t in,
+    size_t first_tile, size_t last_tile, uint16_t *packed) {
+  if (unit == 2) pack_lines(2, tile, kind, values, stride, lines, in, first_tile, last_tile, packed);
+  else pack_lines(4, tile, kind, values, stride, lines, in, first_tile, last_tile, packed);
 }
 
 CK_INLINE void pack_columns(
-    size_t unit, size_t tile, const float *values, size_t lines, size_t in, size_t first_tile, size_t last_tile,
-    uint16_t *packed) {
+    size_t unit, size_t tile, const float *values, size_t stride, size_t lines, size_t in, size_t first_tile,
+    size_t last_tile, uint16_t *packed) {
   size_t step = columns_at_once / tile * tile, last = last_tile * tile;
   for (size_t first = 0; first < in; first += ck_bf16_block) {
     size_t depth = ck_bf16_depth(in, first);
@@ -97,7 +97,7 @@ CK_INLINE void pack_columns(
         size_t end = last - start < step ? last : start + step, known = end < lines ? end : lines;
         uint16_t run[4][columns_at_once] = {0};
         for (size_t i = 0; i < unit && first + k + i < in; i++)
-          ck_f32_to_bf16(values + (first + k + i) * lines + start, run[i], known - start);
+          ck_f32_to_bf16(values + (first + k + i) * stride + start, run[i], known - start);
         for (size_t line = start; line < end; line += tile) {
           uint16_t *target = block + line * depth + k * tile;
           for (size_t lane = 0; lane < tile; lane++)
@@ -108,8 +108,8 @@ CK_INLINE void pack_columns(
 }
 
 void ck_bf16_pack_columns(
-    size_t tile, size_t unit, const float *values, size_t lines, size_t in, size_t first_tile, size_t last_tile,
-    uint16_t *packed) {
-  if (unit == 2) pack_columns(2, tile, values, lines, in, first_tile, last_tile, packed);
-  else pack_columns(4, tile, values, lines, in, first_tile, last_tile, packed);
+    size_t tile, size_t unit, const float *values, size_t stride, size_t lines, size_t in, size_t first_tile,
+    size_t last_tile, uint16_t *packed) {
+  if (unit == 2) pack_columns(2, tile, values, stride, lines, in, first_tile, last_tile, packed);
+  else pack_columns(4, tile, values, stride, lines, in, first_tile, last_tile, packed);
 }

@@ -30,6 +30,8 @@ struct PropagatedRounding {
 
   /// Shares of the correction that are tried.
   static let shares: [Float] = [0, 0.5, 1]
+  /// Rows of weights that are corrected at a time.
+  private static let rowsAtOnce = 2048
 
   private var layer: DecoderLayer { quantizer.layer }
 
@@ -51,13 +53,14 @@ struct PropagatedRounding {
       var moments = try inputs.observe()
       let judged = try inputs.judged()
       if stage.isLast { kept = inputs }
-      guard let factor = MomentFactors.search(moments.inputs, judged.quantized, weight).choice?.factor else {
+      guard let chosen = MomentFactors.search(moments.inputs, judged.quantized, weight).choice?.factor else {
         for name in names {
           let codes = result.weights[name]?.roundedAlone(moments.inputs)
           result.weights[name]?.rounded = codes
         }
         continue
       }
+      let factor = chosen.rounding(rows: weight.source.outFeatures)
       let correction = Correction(&moments, factor, weight.scaled)
       for name in names {
         guard let weight = result.weights[name] else { continue }
@@ -129,8 +132,8 @@ struct PropagatedRounding {
   private static func target(_ source: WeightRows, _ correction: Correction, share: Float) -> Matrix {
     let columns = source.inFeatures
     return Matrix(rows: source.outFeatures, columns: columns) { buffer in
-      nonisolated(unsafe) let buffer = buffer
-      Parallel.forEachRange(of: source.outFeatures, size: 128) { range in
+      for first in stride(from: 0, to: source.outFeatures, by: rowsAtOnce) {
+        let range = first..<min(source.outFeatures, first + rowsAtOnce)
         let rows = source.rows(range)
         let tile = UnsafeMutableBufferPointer(rebasing: buffer[range.lowerBound * columns..<range.upperBound * columns])
         _ = tile.update(fromContentsOf: sum(rows, correction(rows, at: Array(range)), share: share).values)
@@ -159,7 +162,7 @@ extension PropagatedRounding {
   /// What is to be added to the weights of a stage: D·X̂ᵀ·(X̂·X̂ᵀ)⁻¹.
   struct Correction: Sendable {
     /// D·X̂ᵀ·(X̂·X̂ᵀ)⁻¹ of the last linear, or ΔX·X̂ᵀ·(X̂·X̂ᵀ)⁻¹, by which the weights of the stage are multiplied.
-    private let solved: [Float]
+    private let solved: Matrix
     private let isOfOutputs: Bool
     private let channels: Int
 
@@ -189,18 +192,18 @@ extension PropagatedRounding {
           }
         }
       }
-      solved = values
+      solved = Matrix(rows: values.count / channels, columns: channels, values: values)
       self.isOfOutputs = isOfOutputs
       self.channels = channels
     }
 
     /// For some rows of a weight, `[rows, channels]`.
     func callAsFunction(_ rows: Matrix, at picked: [Int]) -> Matrix {
-      guard isOfOutputs else { return MatrixProduct.product(rows, columnsOf: solved) }
+      guard isOfOutputs else { return MatrixProduct.product(rows, columnsOf: solved, .bfloat16) }
       return Matrix(rows: picked.count, columns: channels) { buffer in
         for (place, row) in picked.enumerated() {
           let target = UnsafeMutableBufferPointer(rebasing: buffer[place * channels..<(place + 1) * channels])
-          _ = target.update(fromContentsOf: solved[row * channels..<(row + 1) * channels])
+          _ = target.update(fromContentsOf: solved.row(row))
         }
       }
     }

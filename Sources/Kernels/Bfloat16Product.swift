@@ -6,7 +6,7 @@ package import Tensors
 /// Two to four times as fast as float32 where the processor has instructions for it (AVX-512 BF16, BFMMLA of NEON). A
 /// factor loses at most 2⁻⁹ of itself. Results do not depend on the number of threads.
 package struct Bfloat16Product: Sendable {
-  private let kernels: ck_bf16_kernels
+  let kernels: ck_bf16_kernels
 
   private static let outputTile = 256
   // A multiple of all tiles of tokens.
@@ -55,10 +55,10 @@ package struct Bfloat16Product: Sendable {
     _ kind: ck_dense_kind, _ values: UnsafeRawPointer?, _ rows: Int, _ columns: Int,
     to target: UnsafeMutablePointer<UInt16>
   ) {
-    ck_bf16_pack_lines(kernels.tile_rows, kernels.unit, kind, values, rows, columns, 0, tiles(rows), target)
+    ck_bf16_pack_lines(kernels.tile_rows, kernels.unit, kind, values, columns, rows, columns, 0, tiles(rows), target)
   }
 
-  private func tiles(_ rows: Int) -> Int { (rows + kernels.tile_rows - 1) / kernels.tile_rows }
+  func tiles(_ rows: Int) -> Int { (rows + kernels.tile_rows - 1) / kernels.tile_rows }
 
   private func product(
     _ x: Matrix, outFeatures: Int, pack: @Sendable (Range<Int>, UnsafeMutablePointer<UInt16>) -> Void
@@ -78,6 +78,27 @@ package struct Bfloat16Product: Sendable {
             kernels.product(
               weights.base, outputs.count, 0, tiles(outputs.count), packedTokens.base, tokens, token / tile,
               (lastToken + tile - 1) / tile, features, y.base + output, outFeatures, 0)
+          }
+        }
+      }
+    }
+  }
+
+  /// x · M for a matrix `[x.columns, x.columns]`.
+  package func product(_ x: Matrix, columnsOf matrix: Matrix) -> Matrix {
+    let (tokens, columns, tile) = (x.rows, x.columns, kernels.tile_tokens)
+    let outputTiles = Self.gramTiles(columns)
+    let tokenTiles = (tokens + Self.tokenTile - 1) / Self.tokenTile
+    return Matrix(rows: tokens, columns: columns) { result in
+      guard let y = SharedPointer(result) else { return }
+      withPacked(matrix, tile: kernels.tile_rows, isColumns: true) { outputs in
+        withPacked(x, tile: tile, isColumns: false) { packedTokens in
+          Parallel.forEach(outputTiles * tokenTiles) { task in
+            let (output, token) = (task % outputTiles * Self.gramTile, task / outputTiles * Self.tokenTile)
+            let (end, last) = (min(columns, output + Self.gramTile), min(tokens, token + Self.tokenTile))
+            kernels.product(
+              outputs.base, columns, output / kernels.tile_rows, tiles(end), packedTokens.base, tokens, token / tile,
+              (last + tile - 1) / tile, columns, y.base, columns, 0)
           }
         }
       }
@@ -121,9 +142,9 @@ package struct Bfloat16Product: Sendable {
         x.values.withUnsafeBufferPointer { values in
           let (base, first, last) = (values.baseAddress, range.lowerBound, range.upperBound)
           if isColumns {
-            ck_bf16_pack_columns(tile, unit, base, lines, depth, first, last, packed.base)
+            ck_bf16_pack_columns(tile, unit, base, lines, lines, depth, first, last, packed.base)
           } else {
-            ck_bf16_pack_lines(tile, unit, ck_dense_f32, base, lines, depth, first, last, packed.base)
+            ck_bf16_pack_lines(tile, unit, ck_dense_f32, base, depth, lines, depth, first, last, packed.base)
           }
         }
       }
@@ -133,10 +154,14 @@ package struct Bfloat16Product: Sendable {
 
   /// Lends memory that starts with a cache line.
   private static func withMemory(_ count: Int, _ body: (SharedPointer<UInt16>) -> Void) {
-    let memory = UnsafeMutableBufferPointer(
-      start: UnsafeMutableRawPointer.allocate(byteCount: max(1, count * 2), alignment: 64)
-        .bindMemory(to: UInt16.self, capacity: count), count: count)
+    let memory = UnsafeMutableBufferPointer(start: allocate(count), count: count)
     defer { memory.deallocate() }
     if let shared = SharedPointer(memory) { body(shared) }
+  }
+
+  /// Memory that starts with a cache line, to be given back by the caller.
+  static func allocate(_ count: Int) -> UnsafeMutablePointer<UInt16> {
+    UnsafeMutableRawPointer.allocate(byteCount: max(1, count * 2), alignment: 64)
+      .bindMemory(to: UInt16.self, capacity: count)
   }
 }

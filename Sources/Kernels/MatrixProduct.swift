@@ -24,7 +24,7 @@ public enum MatrixProduct {
   /// Rows below which packing them for BF16 costs more than it saves.
   private static let fewestRounded = 64
 
-  private static func bfloat16(_ precision: ProductPrecision, rows: Int) -> Bfloat16Product? {
+  static func bfloat16(_ precision: ProductPrecision, rows: Int) -> Bfloat16Product? {
     precision == .bfloat16 && rows >= fewestRounded ? Bfloat16Product.current : nil
   }
 
@@ -184,15 +184,25 @@ public enum MatrixProduct {
     }
   }
 
-  /// x · M for a few rows x and a matrix `[x.columns, x.columns]`, on the calling thread.
-  public static func product(_ x: Matrix, columnsOf matrix: [Float]) -> Matrix {
-    precondition(matrix.count == x.columns * x.columns, "\(matrix.count) values for \(x.columns) columns")
+  /// x · M for a matrix `[x.columns, x.columns]`.
+  public static func product(
+    _ x: Matrix, columnsOf matrix: Matrix, _ precision: ProductPrecision = .float32
+  ) -> Matrix {
+    let columns = x.columns
+    precondition(matrix.rows == columns && matrix.columns == columns, "\(matrix.rows) rows for \(columns) columns")
+    if let rounded = bfloat16(precision, rows: x.rows) { return rounded.product(x, columnsOf: matrix) }
     singleThreaded
-    return Matrix(rows: x.rows, columns: x.columns) { result in
-      guard let target = result.baseAddress else { return }
-      cblas_sgemm(
-        CblasRowMajor, CblasNoTrans, CblasNoTrans, Int32(x.rows), Int32(x.columns), Int32(x.columns), 1, x.values,
-        Int32(x.columns), matrix, Int32(x.columns), 0, target, Int32(x.columns))
+    return Matrix(rows: x.rows, columns: columns) { result in
+      guard let y = SharedPointer(result) else { return }
+      Parallel.forEachRange(of: x.rows, size: outputTile) { rows in
+        x.values.withUnsafeBufferPointer { values in
+          guard let base = values.baseAddress else { return }
+          cblas_sgemm(
+            CblasRowMajor, CblasNoTrans, CblasNoTrans, Int32(rows.count), Int32(columns), Int32(columns), 1,
+            base + rows.lowerBound * columns, Int32(columns), matrix.values, Int32(columns), 0,
+            y.base + rows.lowerBound * columns, Int32(columns))
+        }
+      }
     }
   }
 }

@@ -28,7 +28,6 @@ extension MomentFactor {
   /// Columns that pass their errors on together: to the others of a span at first, then those of a span to all that
   /// are left, which reads what is owed less often.
   private static let block = 64
-  private static let span = 512
 
   /// Rounds some rows with feedback, on the calling thread.
   ///
@@ -85,18 +84,19 @@ extension MomentFactor {
   private func walk(_ tile: inout ck_feedback_tile) {
     MatrixProduct.singleThreaded
     let l = lower
-    var last = channels
-    while last > 0 {
-      let first = max(0, last - Self.span)
-      var end = last
-      while end > first {
-        let start = max(first, end - Self.block)
+    for span in RoundedFactor.spans(channels).reversed() {
+      var end = span.upperBound
+      while end > span.lowerBound {
+        let start = max(span.lowerBound, end - Self.block)
         ck_feedback_block(&tile, l, start, end)
-        if let l { passOn(&tile, l, start..<end, to: first..<start) }
+        if let l { passOn(&tile, l, start..<end, to: span.lowerBound..<start) }
         end = start
       }
-      if let l { passOn(&tile, l, first..<last, to: 0..<first) }
-      last = first
+      if let rounded {
+        rounded.addProduct(tile.errors, rows: tile.rows, of: span, toEarlier: tile.owed)
+      } else if let l {
+        passOn(&tile, l, span, to: 0..<span.lowerBound)
+      }
     }
   }
 

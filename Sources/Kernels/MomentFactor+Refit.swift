@@ -42,9 +42,10 @@ extension MomentFactor {
   ///   - width: channels of a group.
   ///   - deviations: √H_jj of each channel, after folding.
   ///   - reach: which errors count.
+  ///   - rounded: the moments of other groups' channels where they may be rounded; of the same `width`.
   package func refit(
     _ fitted: inout Scales, _ weights: UnsafePointer<Float>, numbers: UnsafePointer<Float>, rows: Int, width: Int,
-    deviations: [Float], among reach: Reach
+    deviations: [Float], among reach: Reach, _ rounded: RoundedMoments? = nil
   ) {
     MatrixProduct.singleThreaded
     guard rows > 0 else { return }
@@ -65,6 +66,12 @@ extension MomentFactor {
           error[index] = (weights[index] - (numbers[index] - zero) * fitted.scales[cell]) * folded[channel]
         }
       }
+      let others: Others =
+        switch (reach, rounded) {
+        case (.channelsOfGroup, _): .none
+        case (.allChannels, nil): .floats
+        case (.allChannels, let rounded?): .rounded(RoundedMoments.Errors(rounded, error, rows: rows))
+        }
       for group in 0..<groups {
         let columns = group * width..<min(channels, (group + 1) * width)
         let count = columns.count
@@ -75,7 +82,15 @@ extension MomentFactor {
           }
         }
         for (index, column) in columns.enumerated() { ones[index] = folded[column] }
-        multiply(error, rows, columns, among: reach, into: pulls)
+        multiplyOwn(error, rows, columns, into: pulls)
+        switch others {
+        case .none: break
+        case .floats: addOthers(error, rows, columns, to: pulls)
+        case .rounded(let errors):
+          errors.addProduct(
+            error, columns, after: max(0, columns.lowerBound - width)..<columns.lowerBound, times: momentFactor,
+            to: pulls)
+        }
         multiplyWithin(numbered, rows, columns, into: weighed)
         multiplyWithin(ones, 1, columns, into: weighedOnes)
         for row in 0..<rows {
@@ -133,13 +148,20 @@ extension MomentFactor {
     if best.shift != 0 { cblas_saxpy(size, best.scale * best.shift, group.ones, 1, group.error, 1) }
   }
 
-  /// Some columns of x·H′, for x of `[rows, channels]`.
-  private func multiply(
-    _ x: UnsafePointer<Float>, _ rows: Int, _ columns: Range<Int>, among reach: Reach,
-    into result: UnsafeMutablePointer<Float>
+  /// What a group is told of the errors of other groups.
+  private enum Others: ~Copyable {
+    case none
+    case floats
+    case rounded(RoundedMoments.Errors)
+  }
+
+  /// What sums of x·xᵀ between different channels are multiplied with.
+  private var momentFactor: Float { moments.map { (1 - $0.shrinkage) * $0.scale } ?? 0 }
+
+  /// Some columns of x·H′, for x of `[rows, channels]` where other columns are 0.
+  private func multiplyOwn(
+    _ x: UnsafePointer<Float>, _ rows: Int, _ columns: Range<Int>, into result: UnsafeMutablePointer<Float>
   ) {
-    let (size, count) = (Int32(channels), Int32(columns.count))
-    // The group's own channels, copied together.
     withUnsafeTemporaryAllocation(of: Float.self, capacity: rows * columns.count) { room in
       guard let own = room.baseAddress else { return }
       for row in 0..<rows {
@@ -147,21 +169,27 @@ extension MomentFactor {
       }
       multiplyWithin(own, rows, columns, into: result)
     }
-    guard reach == .allChannels, let moments else { return }
-    let factor = (1 - moments.shrinkage) * moments.scale
+  }
+
+  /// Adds some columns of x·H′, for x of `[rows, channels]` where these columns are 0.
+  private func addOthers(
+    _ x: UnsafePointer<Float>, _ rows: Int, _ columns: Range<Int>, to result: UnsafeMutablePointer<Float>
+  ) {
+    guard let moments else { return }
+    let (size, count) = (Int32(channels), Int32(columns.count))
     moments.sums.withUnsafeBufferPointer { buffer in
       guard let sums = buffer.baseAddress else { return }
       let before = columns.lowerBound
       if before > 0 {
         cblas_sgemm(
-          CblasRowMajor, CblasNoTrans, CblasTrans, Int32(rows), count, Int32(before), factor, x, size,
+          CblasRowMajor, CblasNoTrans, CblasTrans, Int32(rows), count, Int32(before), momentFactor, x, size,
           sums + before * channels, size, 1, result, count)
       }
       let behind = columns.upperBound
       if behind < channels {
         cblas_sgemm(
-          CblasRowMajor, CblasNoTrans, CblasNoTrans, Int32(rows), count, Int32(channels - behind), factor, x + behind,
-          size, sums + behind * channels + before, size, 1, result, count)
+          CblasRowMajor, CblasNoTrans, CblasNoTrans, Int32(rows), count, Int32(channels - behind), momentFactor,
+          x + behind, size, sums + behind * channels + before, size, 1, result, count)
       }
     }
   }

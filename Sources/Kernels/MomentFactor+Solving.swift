@@ -18,12 +18,10 @@ extension MomentFactor {
           placed[row * channels + place] = deviation > 0 ? values[row * channels + channel] / deviation : 0
         }
       }
-      if let l = lower {
-        for transposition in [CblasTrans, CblasNoTrans] {
-          cblas_strsm(
-            CblasRowMajor, CblasRight, CblasLower, transposition, CblasNonUnit, Int32(rows), Int32(channels), 1, l,
-            Int32(channels), placed, Int32(channels))
-        }
+      if let rounded {
+        solve(placed, rows, rounded)
+      } else if let l = lower {
+        for transposition in [CblasTrans, CblasNoTrans] { solve(placed, rows, l, 0..<channels, transposition, 1) }
       }
       for row in 0..<rows {
         for (place, channel) in order.enumerated() {
@@ -32,5 +30,31 @@ extension MomentFactor {
         }
       }
     }
+  }
+
+  /// Divides by Lᵀ, then by L, span by span: a span's square exactly, what it takes from the others rounded.
+  ///
+  /// Each division changes the sign of what it has found, so that products need only be added.
+  private func solve(_ placed: UnsafeMutablePointer<Float>, _ rows: Int, _ rounded: RoundedFactor) {
+    guard let l = lower else { return }
+    let spans = RoundedFactor.spans(channels)
+    for span in spans {
+      solve(placed, rows, l, span, CblasTrans, -1)
+      rounded.addProduct(placed, rows: rows, of: span, toLater: placed)
+    }
+    for span in spans.reversed() {
+      solve(placed, rows, l, span, CblasNoTrans, -1)
+      rounded.addProduct(placed, rows: rows, of: span, toEarlier: placed)
+    }
+  }
+
+  /// factor · B · L⁻¹ or factor · B · L⁻ᵀ for some places and the square of L that belongs to them, in place.
+  private func solve(
+    _ placed: UnsafeMutablePointer<Float>, _ rows: Int, _ l: UnsafePointer<Float>, _ places: Range<Int>,
+    _ transposition: CBLAS_TRANSPOSE, _ factor: Float
+  ) {
+    cblas_strsm(
+      CblasRowMajor, CblasRight, CblasLower, transposition, CblasNonUnit, Int32(rows), Int32(places.count), factor,
+      l + places.lowerBound * (channels + 1), Int32(channels), placed + places.lowerBound, Int32(channels))
   }
 }

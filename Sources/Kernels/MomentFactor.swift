@@ -19,6 +19,8 @@ public struct MomentFactor: Sendable {
   ///
   /// What is above the diagonal is not used.
   private let factor: TensorStorage?
+  /// L for products that may be rounded, where that is faster and was asked for.
+  private(set) var rounded: RoundedFactor?
 
   /// Factors second moments.
   ///
@@ -78,6 +80,16 @@ public struct MomentFactor: Sendable {
     self.deviations = deviations
     factor = nil
     moments = nil
+  }
+
+  /// The same factor, whose products with errors and corrections may be rounded to BF16 where that is faster; half
+  /// as large again.
+  ///
+  /// - Parameter rows: how many rows of weights it is for.
+  package func rounding(rows: Int) -> MomentFactor {
+    var result = self
+    result.rounded = lower.flatMap { RoundedFactor($0, size: channels, rows: rows) }
+    return result
   }
 
   /// ρ; `nil` where nothing but the diagonal is known.

@@ -1,5 +1,7 @@
 internal import Calibration
+internal import Kernels
 internal import Models
+internal import Quantization
 
 /// Bytes that rounding with feedback takes beyond what every calibration takes.
 struct FeedbackMemory {
@@ -30,9 +32,10 @@ struct FeedbackMemory {
       let weights = linear.outFeatures * linear.inFeatures
       widest = max(widest, linear.inFeatures)
       widestMoments = max(widestMoments, square)
-      // Moments, the best factor, what is missing, and another factor that is tried or the target.
+      // Moments, the best factor, what is missing, another factor that is tried or the target, and the two first rounded.
       let floats = weights * MemoryLayout<Float>.size
-      widestStage = max(widestStage, 2 * square + min(square, floats) + max(square, floats))
+      let rounded = MatrixProduct.packedBytes > 0 ? square : 0
+      widestStage = max(widestStage, 2 * square + min(square, floats) + max(square, floats) + rounded)
       guard local.expert == nil else { continue }
       moments[layer, default: [:]][local.reads] = square
       codes[layer, default: 0] += weights
@@ -48,9 +51,10 @@ struct FeedbackMemory {
   ///   - tokens: of the texts for searching.
   ///   - spills: whether states wait in a file.
   func peak(tokens: Int, spills: Bool) -> Int {
-    guard passesErrorsOn else { return wholeLayer }
+    let tiles = Parallel.threads * widest * FeedbackRounding.bytesPerChannel
+    guard passesErrorsOn else { return wholeLayer + tiles }
     // The inputs of a block's last linear are kept.
     let kept = spills ? 0 : tokens * widest * MemoryLayout<Float>.size
-    return max(stages + kept, surveys ? wholeLayer : 0)
+    return max(stages + kept, surveys ? wholeLayer : 0) + tiles
   }
 }

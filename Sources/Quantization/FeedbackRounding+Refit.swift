@@ -24,6 +24,12 @@ extension FeedbackRounding {
   /// Rows that are fitted together: all of H is read for them.
   private static let fitTile = 256
 
+  /// Bytes that a thread takes for each input channel while it rounds or fits a tile of rows.
+  ///
+  /// A fit holds weights, errors and codes as floats, and errors in BF16; rounding holds weights twice, what is owed, errors, and
+  /// codes twice.
+  public static var bytesPerChannel: Int { max(fitTile * (3 * 4 + 2), rowTile * 6 * 4) }
+
   /// The same codes with scales and zero points that are fitted to them.
   package static func fitted(
     _ tensor: QuantizedTensor, _ weight: WeightRows, factor: MomentFactor, channelFactors: [Float]?,
@@ -34,6 +40,7 @@ extension FeedbackRounding {
     let deviations = plan(tensor, factor: factor, channelFactors: channelFactors).deviations
     let groups = grid.columnGroups
     let lowest = -Float(1 << (bits - 1))
+    let rounded = reach == .allChannels ? RoundedMoments(factor, width: grid.columnsPerScale, rows: rowCount) : nil
     var scales = tensor.scales
     var zeros = tensor.zeroPoints ?? []
     scales.withUnsafeMutableBufferPointer { scales in
@@ -50,7 +57,7 @@ extension FeedbackRounding {
           let floats = weight.rows(rows).values
           factor.refit(
             &found, floats, numbers: numbers, rows: rows.count, width: grid.columnsPerScale, deviations: deviations,
-            among: reach)
+            among: reach, rounded)
           for (index, cell) in cells.enumerated() {
             scales[cell] = found.scales[index]
             if !zeros.isEmpty { zeros[cell] = Int8(found.zeros[index]) }

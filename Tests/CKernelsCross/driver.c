@@ -246,17 +246,17 @@ static void run_bf16(size_t out, size_t in, size_t tokens, int by_columns) {
     size_t rows = table->tile_rows, count = table->tile_tokens, unit = table->unit;
     uint16_t *packed_w = malloc(ck_bf16_packed_count(rows, out, in) * 2);
     uint16_t *packed_x = malloc(ck_bf16_packed_count(count, tokens, in) * 2);
-    if (tokens % 2) ck_bf16_pack_lines(rows, unit, ck_dense_bf16, halves, out, in, 0, row_tiles, packed_w);
-    else ck_bf16_pack_lines(rows, unit, ck_dense_f32, w, out, in, 0, row_tiles, packed_w);
+    if (tokens % 2) ck_bf16_pack_lines(rows, unit, ck_dense_bf16, halves, in, out, in, 0, row_tiles, packed_w);
+    else ck_bf16_pack_lines(rows, unit, ck_dense_f32, w, in, out, in, 0, row_tiles, packed_w);
     if (by_columns) {
       float *turned = malloc(tokens * in * 4);
       for (size_t t = 0; t < tokens; t++)
         for (size_t k = 0; k < in; k++) turned[k * tokens + t] = x[t * in + k];
-      ck_bf16_pack_columns(count, unit, turned, tokens, in, 0, token_tiles, packed_x);
+      ck_bf16_pack_columns(count, unit, turned, tokens, tokens, in, 0, token_tiles, packed_x);
       free(turned);
     } else {
-      ck_bf16_pack_lines(count, unit, ck_dense_f32, x, tokens, in, token_tiles / 2, token_tiles, packed_x);
-      ck_bf16_pack_lines(count, unit, ck_dense_f32, x, tokens, in, 0, token_tiles / 2, packed_x);
+      ck_bf16_pack_lines(count, unit, ck_dense_f32, x, in, tokens, in, token_tiles / 2, token_tiles, packed_x);
+      ck_bf16_pack_lines(count, unit, ck_dense_f32, x, in, tokens, in, 0, token_tiles / 2, packed_x);
     }
     float *target = index == 0 ? expected : y;
     for (size_t i = 0; i < tokens * out; i++) target[i] = by_columns ? 0.5f : NAN;

@@ -85,6 +85,21 @@ import Testing
     }
   }
 
+  // Around 384 columns that a task takes.
+  @Test(arguments: [[5, 31], [70, 385], [2100, 40]])
+  func `rows times a matrix agree with double precision of rounded factors`(shape: [Int]) {
+    let (x, matrix) = (Matrix.random(shape[0], shape[1], seed: 1), Matrix.random(shape[1], shape[1], seed: 2))
+    for table in Bfloat16Product.available {
+      Self.expectClose(table.product(x, columnsOf: matrix), x, matrix.transposed, table.name)
+      expectSameForAnyThreadCount { table.product(x, columnsOf: matrix) }
+      table.whileForced {
+        let isRounded = MatrixProduct.product(x, columnsOf: matrix, .bfloat16)
+          .isIdentical(to: table.product(x, columnsOf: matrix))
+        #expect(isRounded == (x.rows >= 64))
+      }
+    }
+  }
+
   @Test func `floats are rounded where somebody asks and there are enough rows`() {
     let (x, weight) = (Matrix.random(64, 200, seed: 6), Matrix.random(9, 200, seed: 7))
     let tensor = Tensor([9, 200], floats: weight.values)

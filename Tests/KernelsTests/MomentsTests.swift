@@ -56,10 +56,12 @@ import Testing
     #expect(largest < Self.rounding(21), "\(largest)")
   }
 
-  @Test func `rows times a matrix`() {
-    let (x, m) = (Matrix.random(3, 70, seed: 1), Matrix.random(70, 70, seed: 2))
-    let found = MatrixProduct.product(x, columnsOf: m.values)
-    for row in 0..<3 {
+  // Around a tile of 256 rows.
+  @Test(arguments: [3, 300])
+  func `rows times a matrix`(rows: Int) {
+    let (x, m) = (Matrix.random(rows, 70, seed: 1), Matrix.random(70, 70, seed: 2))
+    let found = MatrixProduct.product(x, columnsOf: m)
+    for row in 0..<rows {
       for column in 0..<70 {
         let expected = (0..<70).reduce(0.0) { $0 + Double(x[row, $1]) * Double(m[$1, column]) }
         #expect(abs(expected - Double(found[row, column])) < Self.rounding(70))

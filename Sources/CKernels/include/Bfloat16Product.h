@@ -35,14 +35,15 @@ typedef struct __attribute__((swift_attr("@Sendable"))) {
 
 /// Numbers that packed lines take; `tile` is one of the table's two.
 size_t ck_bf16_packed_count(size_t tile, size_t lines, size_t in);
-/// Packs tiles `first_tile ..< last_tile` of values[lines, in], of any alignment; rounded to nearest, ties to even.
+/// Packs tiles `first_tile ..< last_tile` of values[lines, in], of any alignment, whose lines start `stride` values apart;
+/// rounded to nearest, ties to even.
 void ck_bf16_pack_lines(
-    size_t tile, size_t unit, ck_dense_kind kind, const void *values, size_t lines, size_t in, size_t first_tile,
-    size_t last_tile, uint16_t *packed);
-/// The same of the columns of values[in, lines].
+    size_t tile, size_t unit, ck_dense_kind kind, const void *values, size_t stride, size_t lines, size_t in,
+    size_t first_tile, size_t last_tile, uint16_t *packed);
+/// The same of the columns of values[in, lines], whose rows start `stride` values apart.
 void ck_bf16_pack_columns(
-    size_t tile, size_t unit, const float *values, size_t lines, size_t in, size_t first_tile, size_t last_tile,
-    uint16_t *packed);
+    size_t tile, size_t unit, const float *values, size_t stride, size_t lines, size_t in, size_t first_tile,
+    size_t last_tile, uint16_t *packed);
 
 /// The table of an instruction set of InstructionSets.h where this processor multiplies bfloat16 faster than float32, or
 /// NULL.
